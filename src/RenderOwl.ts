@@ -1,0 +1,46 @@
+/**
+ * The system without its HTTP face: database, migrations, journal, actors and queue, wired as one Layer. `main.ts` serves
+ * it; tests and benchmarks compose it as they need.
+ */
+import { type Duration, Effect, Layer } from "effect"
+import { ActorSystem } from "./actor/ActorSystem.ts"
+import { SnapshotStore } from "./actor/SnapshotStore.ts"
+import { jobEventTypes } from "./jobs/JobEvents.ts"
+import { jobProjection } from "./jobs/JobProjection.ts"
+import { JobStore } from "./jobs/JobStore.ts"
+import { Queue } from "./jobs/Queue.ts"
+import * as SqliteJournal from "./journal/SqliteJournal.ts"
+import { Migrations } from "./sqlite/Migrations.ts"
+import { SqliteClient, type SqliteClientConfig } from "./sqlite/SqliteClient.ts"
+
+/** How the system is set up. */
+export interface RenderOwlConfig {
+  readonly database: SqliteClientConfig
+  /** Attempts of one type at a time in one queue. Default: 5. */
+  readonly concurrency?: number | undefined
+  /** How long running jobs may go on at shutdown. Default: 8 seconds. */
+  readonly grace?: Duration.Input | undefined
+}
+
+/** Every event type that the journal may hold. */
+const eventTypes = () => [...jobEventTypes]
+
+/** Every projection that is part of the append. Each call makes its own: they remember rows. */
+const projections = () => [jobProjection()]
+
+/** An open database whose schema is up to date. */
+const database = (config: SqliteClientConfig) =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { writer } = yield* SqliteClient
+      yield* Migrations.run(writer, yield* Migrations.load(Migrations.defaultFolder))
+    }),
+  ).pipe(Layer.provideMerge(SqliteClient.layer(config)))
+
+/** The journal, the actors and the queue over one database file. */
+export const layer = (config: RenderOwlConfig) =>
+  Layer.mergeAll(ActorSystem.layer, Queue.layer({ concurrency: config.concurrency, grace: config.grace })).pipe(
+    Layer.provideMerge(Layer.mergeAll(SnapshotStore.layer, JobStore.layer)),
+    Layer.provideMerge(SqliteJournal.layer({ events: eventTypes(), projections: projections() })),
+    Layer.provideMerge(database(config.database)),
+  )

@@ -1,0 +1,166 @@
+/**
+ * Running one attempt of a job: decoding the payload, the handler under its time limit, and telling the queue how it
+ * ended. What the queue must know is told until it is heard: a full disk delays a completion, it does not lose it.
+ */
+import { Cause, Clock, Duration, Effect, Exit, Predicate, Random, Schedule, Schema } from "effect"
+import type { Json } from "effect/Schema"
+import type { AnyJob } from "./Job.ts"
+import type { JobContext, ProgressUpdate } from "./JobContext.ts"
+import type { JobFailure } from "./JobEvents.ts"
+import type { JobState } from "./JobState.ts"
+import { retryDelayMs } from "./Retry.ts"
+
+/** Characters of an error's message that are kept. */
+const MESSAGE_LENGTH_MAX = 2_000
+/** Between two tries to tell the queue something while its store refuses. */
+const RETELL = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")])
+/** Progress is journaled at most this often. */
+const PROGRESS_JOURNAL_INTERVAL_MS = 1_000
+
+/** A type of job with the handler that runs it here. */
+export interface Registration {
+  readonly job: AnyJob
+  readonly run: (payload: unknown, context: JobContext) => Effect.Effect<unknown, unknown>
+  readonly concurrency: number | undefined
+}
+
+/** The right to run a job: held until it is answered, revoked or expired. */
+export interface Lease {
+  readonly id: string
+  readonly attempt: number
+  /** As it was when the attempt started; its steps grow while the attempt runs. */
+  readonly state: JobState
+}
+
+/** What an attempt tells its queue. Each is refused with `StaleLease` when the lease is gone. */
+export interface LeaseCommands {
+  readonly complete: (lease: Lease, result: Json) => Effect.Effect<void, { readonly _tag: string }>
+  readonly fail: (
+    lease: Lease,
+    failure: { readonly error: JobFailure; readonly retryable: boolean; readonly retryAt: number },
+  ) => Effect.Effect<void, { readonly _tag: string }>
+  readonly completeStep: (lease: Lease, name: string, result: Json) => Effect.Effect<void, { readonly _tag: string }>
+  /** `durable`: also to the journal. */
+  readonly progress: (lease: Lease, update: ProgressUpdate & { readonly at: number }, durable: boolean) => void
+}
+
+/** Runs an attempt to its end. It never fails: whatever happens is told to the queue, or the lease was revoked. */
+export const runAttempt = (
+  registration: Registration,
+  lease: Lease,
+  commands: LeaseCommands,
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { job, run } = registration
+    const { state } = lease
+    const exit = yield* Schema.decodeUnknownEffect(job.payload)(state.payload).pipe(
+      Effect.mapError((cause) => new PayloadUnreadable({ message: cause.message })),
+      Effect.flatMap((payload) => run(payload, contextOf(lease, commands))),
+      Effect.timeoutOrElse({
+        duration: state.timeoutMs,
+        orElse: () => Effect.fail(new TimedOut({ message: `took longer than ${state.timeoutMs} ms` })),
+      }),
+      Effect.flatMap((result) => Schema.encodeUnknownEffect(job.success)(result)),
+      Effect.exit,
+    )
+    if (Exit.isSuccess(exit)) return yield* tell(commands.complete(lease, (exit.value ?? null) as Json))
+    const now = yield* Clock.currentTimeMillis
+    const failure = describe(job, exit.cause)
+    const delay = failure.retryAfterMs ?? retryDelayMs(job.retry, state.failures + 1, yield* Random.next)
+    yield* tell(
+      commands.fail(lease, { error: failure.error, retryable: failure.retryable, retryAt: now + delay }),
+    )
+  }).pipe(Effect.catchCause(() => Effect.void))
+
+/** The attempt took longer than its time limit. */
+export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", { message: Schema.String }) {}
+
+/** The stored payload does not fit the schema of the handler that should run it. */
+class PayloadUnreadable extends Schema.TaggedError<PayloadUnreadable>()("PayloadUnreadable", {
+  message: Schema.String,
+}) {
+  readonly retryable = false
+}
+
+/** Tells the queue until it hears. With the lease gone there is nobody to tell, and nothing left to do. */
+const tell = (effect: Effect.Effect<void, { readonly _tag: string }>): Effect.Effect<void> =>
+  effect.pipe(
+    Effect.retry({ schedule: RETELL, while: ({ _tag }) => _tag !== "StaleLease" }),
+    Effect.catch(() => Effect.interrupt),
+  )
+
+const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
+  const { state } = lease
+  const results = new Map<string, Json>(state.steps.map(({ name, result }) => [name, result]))
+  let journaledAt = 0
+  const step = <A, E, R>(
+    name: string,
+    effect: Effect.Effect<A, E, R>,
+    schema?: Schema.Codec<A, Json>,
+  ): Effect.Effect<A, E, R> =>
+    Effect.gen(function* () {
+      const known = results.get(name)
+      if (known !== undefined) {
+        return schema === undefined ? (known as A) : yield* Effect.orDie(Schema.decodeUnknownEffect(schema)(known))
+      }
+      const result = yield* effect
+      const json =
+        schema === undefined
+          ? ((result ?? null) as Json)
+          : yield* Effect.orDie(Schema.encodeUnknownEffect(schema)(result))
+      yield* tell(commands.completeStep(lease, name, json))
+      results.set(name, json)
+      return result
+    })
+  return {
+    id: lease.id,
+    type: state.type,
+    queue: state.queue,
+    attempt: lease.attempt,
+    maxAttempts: state.maxAttempts,
+    tags: state.tags,
+    step,
+    hasStep: (name) => results.has(name),
+    progress: (update) =>
+      Effect.map(Clock.currentTimeMillis, (at) => {
+        const percent = Math.min(100, Math.max(0, update.percent))
+        const durable = at - journaledAt >= PROGRESS_JOURNAL_INTERVAL_MS
+        if (durable) journaledAt = at
+        commands.progress(lease, { ...update, percent, at }, durable)
+      }),
+  }
+}
+
+interface AttemptFailure {
+  readonly error: JobFailure
+  readonly retryable: boolean
+  readonly retryAfterMs: number | undefined
+}
+
+/** What a cause says of the attempt: the handler's typed error, a defect, or an interruption from within. */
+const describe = (job: AnyJob, cause: Cause.Cause<unknown>): AttemptFailure => {
+  const failure = cause.reasons.find(Cause.isFailReason)
+  if (failure === undefined) {
+    const defect = Cause.squash(cause)
+    return { error: { name: nameOf(defect), message: messageOf(defect) }, retryable: true, retryAfterMs: undefined }
+  }
+  const { error } = failure
+  const encoded = Schema.encodeUnknownExit(job.error)(error)
+  const data = Exit.isSuccess(encoded) && encoded.value !== undefined ? { data: encoded.value as Json } : {}
+  const retryAfter = Predicate.hasProperty(error, "retryAfter") ? error.retryAfter : undefined
+  return {
+    error: { name: nameOf(error), message: messageOf(error), ...data },
+    retryable: !(Predicate.hasProperty(error, "retryable") && error.retryable === false),
+    retryAfterMs: retryAfter === undefined ? undefined : Duration.toMillis(retryAfter as Duration.Input),
+  }
+}
+
+const nameOf = (error: unknown): string => {
+  if (Predicate.hasProperty(error, "_tag") && typeof error._tag === "string") return error._tag
+  return error instanceof Error ? error.name : "Error"
+}
+
+const messageOf = (error: unknown): string => {
+  const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+  return (message === "" ? nameOf(error) : message).slice(0, MESSAGE_LENGTH_MAX)
+}

@@ -1,0 +1,98 @@
+/**
+ * What enqueueing means whoever does it: the first event's data, when two requests with one idempotency key are the
+ * same, and batches that span queues.
+ */
+import { isDeepStrictEqual } from "node:util"
+import { Effect } from "effect"
+import type { EventMetadata, Journal, JournalError } from "../journal/Journal.ts"
+import { JobBehavior } from "./JobBehavior.ts"
+import { IdempotencyKeyReused } from "./JobErrors.ts"
+import { isJobEvent, type JobEnqueued } from "./JobEvents.ts"
+import { absent } from "./JobState.ts"
+import type { JobStore } from "./JobStore.ts"
+import type { VersionedJob } from "./Turn.ts"
+
+/** Tries of a batch whose idempotency keys somebody else takes at the same moment. */
+const ACROSS_TRIES = 3
+
+/** What a job is enqueued with: the data of its first event. */
+export type JobSpec = Omit<typeof JobEnqueued.Type, "_tag">
+
+export interface NewJob {
+  readonly id: string
+  readonly spec: JobSpec
+  readonly metadata: EventMetadata | undefined
+}
+
+/** The job that an enqueue ended with: a new one, or the one that has the idempotency key. */
+export interface Enqueued {
+  readonly id: string
+  readonly deduplicated: boolean
+}
+
+/** The same idempotency key stands for the same request: the same work on the same input. */
+export const isSameRequest = (
+  a: Pick<JobSpec, "type" | "payload">,
+  b: Pick<JobSpec, "type" | "payload">,
+): boolean => a.type === b.type && isDeepStrictEqual(a.payload, b.payload)
+
+/** The fold of a job's stream. Version 0 and absent when there is no such job. */
+export const loadJob = (journal: Journal["Service"], id: string): Effect.Effect<VersionedJob, JournalError> =>
+  Effect.map(journal.readStream(id), (events) => {
+    let state = absent
+    let version = 0
+    for (const { event, recordedAt } of events) {
+      if (!isJobEvent(event)) break
+      state = JobBehavior.evolve(state, event, recordedAt)
+      version++
+    }
+    return { id, state, version, position: events[0]?.position ?? Number.POSITIVE_INFINITY }
+  })
+
+/** Enqueues jobs of several queues in one append, all or none. Their queues must be told afterwards. */
+export const enqueueAcross = (
+  services: { readonly journal: Journal["Service"]; readonly store: JobStore["Service"] },
+  jobs: ReadonlyArray<NewJob>,
+  now: number,
+): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError> => {
+  const { journal, store } = services
+  const attempt = Effect.gen(function* () {
+    const enqueued: Array<Enqueued> = []
+    const fresh: Array<NewJob> = []
+    const keys = new Map<string, { readonly id: string; readonly spec: Pick<JobSpec, "type" | "payload"> }>()
+    for (const job of jobs) {
+      const { idempotency_key: key, queue } = job.spec
+      if (key !== undefined) {
+        const scope = `${queue} ${key}`
+        const known = keys.has(scope) ? undefined : yield* store.findByKey(queue, key)
+        const twin = known === undefined ? keys.get(scope) : { id: known, spec: (yield* loadJob(journal, known)).state }
+        if (twin !== undefined) {
+          if (!isSameRequest(job.spec, twin.spec)) return yield* new IdempotencyKeyReused({ key, id: twin.id })
+          enqueued.push({ id: twin.id, deduplicated: true })
+          continue
+        }
+        keys.set(scope, job)
+      }
+      enqueued.push({ id: job.id, deduplicated: false })
+      fresh.push(job)
+    }
+    if (fresh.length === 0) return enqueued
+    yield* journal.append(
+      fresh.map(({ id, spec, metadata }) => ({
+        stream: id,
+        expectedVersion: 0,
+        events: [{ _tag: "JobEnqueued", ...spec }],
+        metadata,
+      })),
+      now,
+    )
+    return enqueued
+  })
+  const canRaceForKeys = jobs.some(({ spec }) => spec.idempotency_key !== undefined)
+  return canRaceForKeys
+    ? Effect.retry(attempt, {
+        times: ACROSS_TRIES - 1,
+        while: (error) => error._tag === "JournalError" && error.reason._tag === "StoreFailed",
+      })
+    : attempt
+}

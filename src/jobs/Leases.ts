@@ -1,0 +1,79 @@
+/**
+ * The leases of one queue: which jobs run here now, under which fencing token, and until when. Running in this process
+ * is what renews a lease; one whose attempt has vanished without an answer runs out.
+ */
+import type { Fiber } from "effect"
+import { Latch } from "effect"
+import type { VersionedJob } from "./Turn.ts"
+
+/** How long a lease holds without being renewed. */
+export const LEASE_DURATION_MS = 30_000
+/** Leases are renewed, and checked, this often. */
+export const HEARTBEAT_INTERVAL_MS = LEASE_DURATION_MS / 3
+
+/** A job that runs here. */
+export interface LiveLease {
+  /** As last committed. */
+  job: VersionedJob
+  readonly attempt: number
+  readonly fiber: Fiber.Fiber<void>
+  expiresAt: number
+}
+
+/** The leases of a queue, by job id. */
+export class Leases {
+  readonly #leases = new Map<string, LiveLease>()
+  readonly #running = new Map<string, number>()
+  readonly #changed = Latch.makeUnsafe(false)
+
+  get size(): number {
+    return this.#leases.size
+  }
+
+  get(id: string): LiveLease | undefined {
+    return this.#leases.get(id)
+  }
+
+  values(): Iterable<LiveLease> {
+    return this.#leases.values()
+  }
+
+  /** Attempts under way of each type: a copy. */
+  runningByType(): Map<string, number> {
+    return new Map(this.#running)
+  }
+
+  /** Attempts under way of a type, or of all. */
+  running(type?: string): number {
+    return type === undefined ? this.#leases.size : (this.#running.get(type) ?? 0)
+  }
+
+  add(lease: LiveLease): void {
+    const { id, state } = lease.job
+    this.#leases.set(id, lease)
+    this.#running.set(state.type, this.running(state.type) + 1)
+  }
+
+  delete(lease: LiveLease): void {
+    const { id, state } = lease.job
+    if (!this.#leases.delete(id)) return
+    this.#running.set(state.type, this.running(state.type) - 1)
+    this.#changed.openUnsafe()
+  }
+
+  /** Opens when a lease ends; whoever waits closes it again first. */
+  get changed(): Latch.Latch {
+    return this.#changed
+  }
+
+  /** Renews the leases of attempts that are alive; answers those that have run out. */
+  renew(now: number): ReadonlyArray<LiveLease> {
+    const expired: Array<LiveLease> = []
+    for (const lease of this.#leases.values()) {
+      // A busy event loop makes heartbeats late, never workers dead: an attempt that is still here is renewed first.
+      if (lease.fiber.pollUnsafe() === undefined) lease.expiresAt = now + LEASE_DURATION_MS
+      else if (lease.expiresAt <= now) expired.push(lease)
+    }
+    return expired
+  }
+}

@@ -1,0 +1,333 @@
+/**
+ * The job queue of this process: submitting jobs, commanding them, and following them. It keeps one actor for each named
+ * queue and finds the right one for a job; it decides nothing itself.
+ */
+import { Clock, Context, Duration, Effect, FiberSet, Layer, type Scope, Schema, Stream } from "effect"
+import type { Json } from "effect/Schema"
+import type { MailboxFull } from "../actor/Mailbox.ts"
+import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
+import * as TypeId from "../security/TypeId.ts"
+import type { Registration } from "./Attempt.ts"
+import type { Job } from "./Job.ts"
+import { JobBehavior } from "./JobBehavior.ts"
+import {
+  type IdempotencyKeyReused,
+  InvalidPayload,
+  type JobConflict,
+  JobNotFound,
+  TooManyQueues,
+  UnknownJobType,
+} from "./JobErrors.ts"
+import type { JobEvent, Priority } from "./JobEvents.ts"
+import { isFinished, type JobState, type ProgressRecord } from "./JobState.ts"
+import { JobStore } from "./JobStore.ts"
+import { LiveProgress } from "./LiveProgress.ts"
+import { enqueueAcross, type Enqueued, type JobSpec, loadJob, type NewJob } from "./Enqueue.ts"
+import { QueueActor } from "./QueueActor.ts"
+
+/** Named queues one process keeps. */
+const QUEUES_MAX = 1_000
+/** Attempts of one type at a time in one queue, unless something says otherwise. */
+const DEFAULT_CONCURRENCY = 5
+/** After the stop of a handler: how long its attempts may go on before they are handed back. */
+const DEFAULT_GRACE: Duration.Input = "8 seconds"
+
+/** A job as it is submitted by name: what HTTP clients send. */
+export interface Submission {
+  readonly type: string
+  readonly payload: Json
+  /** Default: the type's. */
+  readonly queue?: string | undefined
+  /** Default: normal. */
+  readonly priority?: Priority | undefined
+  /** Milliseconds since 1970 before which it does not run. */
+  readonly dueAt?: number | undefined
+  readonly maxAttempts?: number | undefined
+  readonly timeoutMs?: number | undefined
+  readonly idempotencyKey?: string | undefined
+  readonly tags?: ReadonlyArray<string> | undefined
+  /** Default: a new id. */
+  readonly id?: string | undefined
+  readonly metadata?: EventMetadata | undefined
+}
+
+/** A payload is taken as its schema says or not at all; everything that is wrong with it is reported. */
+const STRICT = { onExcessProperty: "error", errors: "all" } as const
+
+/** Options of {@link Queue.enqueue}. */
+export interface EnqueueOptions extends Omit<Submission, "type" | "payload" | "dueAt"> {
+  readonly delay?: Duration.Input | undefined
+}
+
+/** A job as it stands. */
+export interface JobSnapshot {
+  readonly id: string
+  readonly state: JobState
+  readonly version: number
+  /** Newer than the journal's while the job runs in this process. */
+  readonly liveProgress: ProgressRecord | undefined
+}
+
+/** What following a job live tells. */
+export type JobUpdate =
+  | { readonly _tag: "Event"; readonly version: number; readonly at: number; readonly event: JobEvent }
+  | { readonly _tag: "Progress"; readonly progress: ProgressRecord }
+
+type StoreError = JournalError | MailboxFull
+export type SubmitError = UnknownJobType | InvalidPayload | IdempotencyKeyReused | TooManyQueues | StoreError
+export type CommandError = JobNotFound | JobConflict | TooManyQueues | StoreError
+
+export class Queue extends Context.Service<
+  Queue,
+  {
+    /** Submits one job. With a known idempotency key: the job that has it. */
+    readonly submit: (submission: Submission) => Effect.Effect<Enqueued, SubmitError>
+    /** Submits several, in one transaction, all or none. */
+    readonly submitBatch: (
+      submissions: ReadonlyArray<Submission>,
+    ) => Effect.Effect<ReadonlyArray<Enqueued>, SubmitError>
+    readonly get: (id: string) => Effect.Effect<JobSnapshot, JobNotFound | JournalError>
+    /** Ends the job; a handler that runs it is interrupted. */
+    readonly cancel: (id: string, reason?: string, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
+    /** Redrives a dead or cancelled job; lets a waiting one run at once. */
+    readonly retry: (id: string, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
+    readonly reschedule: (id: string, dueAt: number, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
+    readonly prioritize: (id: string, priority: Priority, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
+    /** Waits until the job has ended, and answers it as it then stands. */
+    readonly await: (id: string) => Effect.Effect<JobSnapshot, JobNotFound | JournalError>
+    /**
+     * The job's events after a version and its live progress; ends after the event that ends the job.
+     */
+    readonly follow: (id: string, afterVersion?: number) => Stream.Stream<JobUpdate, JobNotFound | JournalError>
+    /** Runs a type of job in this process while the scope is open. */
+    readonly register: (registration: Registration) => Effect.Effect<void, never, Scope.Scope>
+    /** The types that run here. */
+    readonly types: Effect.Effect<ReadonlyArray<Registration["job"]>>
+    /** Attempts under way here, by queue and type. */
+    readonly running: Effect.Effect<ReadonlyMap<string, ReadonlyMap<string, number>>>
+    /** Starts no further attempt. The way back is a restart. */
+    readonly quiesce: Effect.Effect<void>
+  }
+>()("renderowl/jobs/Queue") {
+  /** Submits a typed job. */
+  static enqueue<Type extends string, Payload, Success, Failure>(
+    job: Job<Type, Payload, Success, Failure>,
+    payload: Payload,
+    { delay, ...options }: EnqueueOptions = {},
+  ): Effect.Effect<Enqueued, SubmitError, Queue> {
+    return Effect.gen(function* () {
+      const queue = yield* Queue
+      const encoded = yield* Schema.encodeEffect(job.payload)(payload).pipe(
+        Effect.mapError((cause) => new InvalidPayload({ type: job.type, cause })),
+      )
+      const dueAt = delay === undefined ? undefined : (yield* Clock.currentTimeMillis) + Duration.toMillis(delay)
+      return yield* queue.submit({
+        queue: job.queue,
+        maxAttempts: job.retry.maxAttempts,
+        timeoutMs: job.timeoutMs,
+        ...options,
+        dueAt,
+        type: job.type,
+        payload: (encoded ?? null) as Json,
+      })
+    })
+  }
+
+  /**
+   * `concurrency`: attempts of one type at a time in one queue. `grace`: how long attempts may go on when their handler
+   * is stopped. `worker`: names this process in the history.
+   */
+  static readonly layer = (
+    options: {
+      readonly concurrency?: number | undefined
+      readonly grace?: Duration.Input | undefined
+      readonly worker?: string | undefined
+    } = {},
+  ): Layer.Layer<Queue, JournalError, Journal | JobStore> => Layer.effect(Queue, make(options))
+}
+
+const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer>[0] & {}) {
+  const journal = yield* Journal
+  const store = yield* JobStore
+  const ids = yield* TypeId.Generator
+  const fork = yield* FiberSet.runtime(yield* FiberSet.make<void, never>())()
+  const graceMs = Duration.toMillis(options.grace ?? DEFAULT_GRACE)
+  const registrations = new Map<string, Registration>()
+  const actors = new Map<string, QueueActor>()
+  const live = new LiveProgress()
+  let quiescent = false
+
+  const actorOf = (name: string): Effect.Effect<QueueActor, TooManyQueues> =>
+    Effect.suspend(() => {
+      const known = actors.get(name)
+      if (known !== undefined) return Effect.succeed(known)
+      if (actors.size >= QUEUES_MAX) return Effect.fail(new TooManyQueues({ max: QUEUES_MAX }))
+      const actor = new QueueActor({
+        name,
+        journal,
+        store,
+        live,
+        registrations,
+        concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+        worker: options.worker ?? `pid-${process.pid}`,
+        fork: (effect) => fork(effect),
+      })
+      if (quiescent) actor.quiesce()
+      actors.set(name, actor)
+      return Effect.succeed(actor)
+    })
+
+  // The queues of an earlier process: their leases are recovered and their timers set at once.
+  for (const name of yield* store.queues) {
+    const actor = yield* Effect.orDie(actorOf(name))
+    actor.wake()
+  }
+  yield* Effect.addFinalizer(() =>
+    Effect.forEach(actors.values(), (actor) => actor.retire(undefined, graceMs), { concurrency: "unbounded" }),
+  )
+
+  const load = Effect.fnUntraced(function* (id: string) {
+    const job = yield* loadJob(journal, id)
+    return job.version === 0 ? yield* new JobNotFound({ id }) : job
+  })
+
+  const get = (id: string): Effect.Effect<JobSnapshot, JobNotFound | JournalError> =>
+    Effect.map(load(id), (job) => ({ ...job, liveProgress: live.get(id) }))
+
+  /** Checks the payload against its type and fills in what the type decides. */
+  const prepare = Effect.fnUntraced(function* (submission: Submission, now: number) {
+    const { type, payload } = submission
+    const registration = registrations.get(type)
+    if (registration === undefined) {
+      return yield* new UnknownJobType({ type, known: [...registrations.keys()].toSorted() })
+    }
+    const { job } = registration
+    yield* Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
+      Effect.mapError((cause) => new InvalidPayload({ type, cause })),
+    )
+    const { dueAt, idempotencyKey, tags } = submission
+    const spec: JobSpec = {
+      queue: submission.queue ?? job.queue,
+      type,
+      priority: submission.priority ?? "normal",
+      payload,
+      max_attempts: submission.maxAttempts ?? job.retry.maxAttempts,
+      timeout_ms: submission.timeoutMs ?? job.timeoutMs,
+      ...(dueAt !== undefined && dueAt > now ? { due_at: dueAt } : {}),
+      ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
+      ...(tags === undefined || tags.length === 0 ? {} : { tags: [...new Set(tags)] }),
+    }
+    const id = submission.id ?? ids.next("job", now)
+    return { id, spec, metadata: submission.metadata } satisfies NewJob
+  })
+
+  const submit = Effect.fnUntraced(function* (submission: Submission) {
+    const job = yield* prepare(submission, yield* Clock.currentTimeMillis)
+    const actor = yield* actorOf(job.spec.queue)
+    return (yield* actor.enqueue([job]))[0]!
+  })
+
+  const submitBatch = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
+    const now = yield* Clock.currentTimeMillis
+    const jobs: Array<NewJob> = []
+    for (const submission of submissions) jobs.push(yield* prepare(submission, now))
+    const byQueue = Map.groupBy(jobs, (job) => job.spec.queue)
+    const [first] = byQueue
+    if (first === undefined) return []
+    const [queue, all] = first
+    if (byQueue.size === 1) return yield* (yield* actorOf(queue)).enqueue(all)
+    // Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice.
+    const concerned: Array<QueueActor> = []
+    for (const name of byQueue.keys()) concerned.push(yield* actorOf(name))
+    const enqueued = yield* enqueueAcross({ journal, store }, jobs, now)
+    for (const actor of concerned) actor.notice()
+    return enqueued
+  })
+
+  const command = <A>(
+    id: string,
+    send: (actor: QueueActor) => Effect.Effect<A, JobConflict | JobNotFound | StoreError>,
+  ): Effect.Effect<A, CommandError> =>
+    load(id).pipe(
+      Effect.flatMap(({ state }) => actorOf(state.queue)),
+      Effect.flatMap(send),
+    )
+
+  const follow = (id: string, afterVersion = 0): Stream.Stream<JobUpdate, JobNotFound | JournalError> =>
+    Stream.unwrap(
+      Effect.map(load(id), ({ state, version }) => {
+        const events = journal.subscribeStream(id, { afterVersion }).pipe(
+          Stream.map(
+            ({ version, recordedAt, event }): JobUpdate => ({
+              _tag: "Event",
+              version,
+              at: recordedAt,
+              event: event as JobEvent,
+            }),
+          ),
+        )
+        // Whoever has already seen the end gets nothing more; everyone else reads up to it.
+        if (isFinished(state) && afterVersion >= version) return Stream.empty
+        const progress = Stream.map(live.follow(id), (progress): JobUpdate => ({ _tag: "Progress", progress }))
+        // A job that was redriven has ended before: only an end from here on is the end.
+        return Stream.merge(events, progress).pipe(
+          Stream.takeUntil((update) => update._tag === "Event" && update.version >= version && isEnd(update.event)),
+        )
+      }),
+    )
+
+  return Queue.of({
+    submit,
+    submitBatch,
+    get,
+    cancel: (id, reason, metadata) =>
+      command(id, (actor) =>
+        actor.command(
+          id,
+          (state, context) =>
+            JobBehavior.decide.Cancel(state, reason === undefined ? {} : { reason }, context),
+          metadata,
+        ),
+      ),
+    retry: (id, metadata) =>
+      command(id, (actor) =>
+        actor.command(id, (state, context) => JobBehavior.decide.Retry(state, undefined, context), metadata),
+      ),
+    reschedule: (id, dueAt, metadata) =>
+      command(id, (actor) =>
+        actor.command(id, (state, context) => JobBehavior.decide.Reschedule(state, { dueAt }, context), metadata),
+      ),
+    prioritize: (id, priority, metadata) =>
+      command(id, (actor) =>
+        actor.command(id, (state, context) => JobBehavior.decide.Reprioritize(state, { priority }, context), metadata),
+      ),
+    follow,
+    await: (id) => Effect.andThen(Stream.runDrain(follow(id)), get(id)),
+    register: (registration) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const { type } = registration.job
+          if (registrations.has(type)) throw new Error(`two handlers for jobs of type ${type}`)
+          registrations.set(type, registration)
+          for (const actor of actors.values()) actor.addType(type)
+        }),
+        () => {
+          const { type } = registration.job
+          registrations.delete(type)
+          return Effect.forEach(actors.values(), (actor) => actor.retire(type, graceMs), {
+            concurrency: "unbounded",
+            discard: true,
+          })
+        },
+      ),
+    types: Effect.sync(() => [...registrations.values()].map(({ job }) => job)),
+    running: Effect.sync(() => new Map([...actors].map(([name, actor]) => [name, actor.running()]))),
+    quiesce: Effect.sync(() => {
+      quiescent = true
+      for (const actor of actors.values()) actor.quiesce()
+    }),
+  })
+})
+
+const isEnd = ({ _tag }: JobEvent): boolean =>
+  _tag === "JobCompleted" || _tag === "JobDeadLettered" || _tag === "JobCancelled"

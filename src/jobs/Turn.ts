@@ -1,0 +1,76 @@
+/**
+ * One turn of a queue's actor: the jobs it touches, as they would be if everything it decides is committed. Nothing
+ * outside of the turn changes until the append has succeeded; a turn whose append fails is simply dropped.
+ */
+import type { CommandContext, Decision } from "../actor/Behavior.ts"
+import type { EventMetadata, StreamAppend } from "../journal/Journal.ts"
+import { JobBehavior } from "./JobBehavior.ts"
+import type { JobEvent } from "./JobEvents.ts"
+import type { JobState } from "./JobState.ts"
+
+/** A job, the version of its stream, and its place in the order of enqueueing. */
+export interface VersionedJob {
+  readonly id: string
+  /** Of its JobEnqueued event; infinite while that is not committed. */
+  readonly position: number
+  readonly state: JobState
+  readonly version: number
+}
+
+/** A job within a turn. */
+export interface WorkingJob {
+  readonly id: string
+  readonly position: number
+  readonly before: JobState
+  state: JobState
+  version: number
+}
+
+/** Collects the decisions of a turn. */
+export class Turn {
+  readonly now: number
+  readonly #jobs = new Map<string, WorkingJob>()
+  readonly #appends: Array<StreamAppend> = []
+
+  constructor(now: number) {
+    this.now = now
+  }
+
+  /** What the turn would append, in the order in which it was decided. */
+  get appends(): ReadonlyArray<StreamAppend> {
+    return this.#appends
+  }
+
+  /** The jobs that were touched. */
+  get jobs(): Iterable<WorkingJob> {
+    return this.#jobs.values()
+  }
+
+  get(id: string): WorkingJob | undefined {
+    return this.#jobs.get(id)
+  }
+
+  /** Brings a job into the turn as the journal has it. */
+  include(job: VersionedJob): WorkingJob {
+    const working = { ...job, before: job.state }
+    this.#jobs.set(job.id, working)
+    return working
+  }
+
+  /** Applies a decision of the job's behavior; answers what the command's sender is told. */
+  apply<Answer, Refusal>(
+    job: WorkingJob,
+    decide: (state: JobState, context: CommandContext) => Decision<JobState, JobEvent, Answer, Refusal>,
+    metadata: EventMetadata | undefined,
+  ): { readonly _tag: "Accepted"; readonly answer: Answer } | { readonly _tag: "Refused"; readonly refusal: Refusal } {
+    const decision = decide(job.state, { id: job.id, now: this.now })
+    if (decision._tag === "Refused") return decision
+    const { events } = decision
+    if (events.length > 0) {
+      this.#appends.push({ stream: job.id, expectedVersion: job.version, events, metadata })
+      for (const event of events) job.state = JobBehavior.evolve(job.state, event, this.now)
+      job.version += events.length
+    }
+    return { _tag: "Accepted", answer: decision.answer(job.state) }
+  }
+}

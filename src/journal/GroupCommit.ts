@@ -1,0 +1,242 @@
+/**
+ * The journal's one writer. Appends that arrive within the same turn of the event loop are committed together: every
+ * event row and every inline projection row in one transaction, and only then is anybody answered. An append that
+ * cannot be applied (a version conflict) fails alone; a commit that fails, fails them all and leaves nothing behind.
+ */
+import { Effect, Exit, type Semaphore } from "effect"
+import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
+import { isDiskFull, isUniqueViolation } from "../sqlite/SqliteError.ts"
+import type { EventCatalog } from "./DomainEvent.ts"
+import { insertEvents, SELECT_HEAD } from "./EventRows.ts"
+import type { InlineProjection } from "./InlineProjection.ts"
+import {
+  JournalError,
+  type RecordedEvent,
+  StoreFailed,
+  StoreFull,
+  type StreamAppend,
+  VersionConflict,
+} from "./Journal.ts"
+
+/** Events that one transaction takes at most, unless a single append holds more. The rest waits one turn. */
+const MAX_EVENTS_PER_COMMIT = 8_192
+
+type Answer = (exit: Exit.Exit<ReadonlyArray<RecordedEvent>, JournalError>) => void
+
+interface PendingAppend {
+  readonly appends: ReadonlyArray<StreamAppend>
+  readonly recordedAt: number
+  readonly size: number
+  readonly answer: Answer
+}
+
+/** What the writer has done, for metrics. */
+export interface CommitStats {
+  readonly commits: number
+  readonly events: number
+  readonly failures: number
+}
+
+/** Collects appends and commits them in groups. It is bounded by its callers: an actor has one append under way. */
+export class GroupCommit {
+  readonly #db: SqliteDatabase
+  readonly #commitNext: Effect.Effect<void>
+  readonly #catalog: EventCatalog
+  readonly #projections: ReadonlyArray<InlineProjection>
+  readonly #onCommit: (events: ReadonlyArray<RecordedEvent>) => void
+  #pending: Array<PendingAppend> = []
+  #scheduled = false
+  #closed = false
+  #head: number
+  #stats = { commits: 0, events: 0, failures: 0 }
+
+  constructor(options: {
+    readonly db: SqliteDatabase
+    /** Held while a transaction is open: others write to the same file. */
+    readonly writeLock: Semaphore.Semaphore
+    readonly catalog: EventCatalog
+    readonly projections: ReadonlyArray<InlineProjection>
+    readonly onCommit: (events: ReadonlyArray<RecordedEvent>) => void
+  }) {
+    this.#db = options.db
+    this.#commitNext = options.writeLock.withPermit(
+      Effect.sync(() => {
+        this.#scheduled = false
+        if (this.#pending.length > 0) this.#flush()
+        if (this.#pending.length > 0) this.#schedule()
+      }),
+    )
+    this.#catalog = options.catalog
+    this.#projections = options.projections
+    this.#onCommit = options.onCommit
+    this.#head = (options.db.prepare(SELECT_HEAD).get()?.["position"] as number | null) ?? 0
+  }
+
+  /** The position of the last durable event. */
+  get head(): number {
+    return this.#head
+  }
+
+  get stats(): CommitStats {
+    return { ...this.#stats }
+  }
+
+  /** Submits an append; the effect ends when its transaction has. */
+  append(
+    appends: ReadonlyArray<StreamAppend>,
+    recordedAt: number,
+  ): Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError> {
+    return Effect.callback<ReadonlyArray<RecordedEvent>, JournalError>((resume) => {
+      if (this.#closed) return resume(Effect.fail(storeFailed(new Error("the journal is closed"))))
+      let size = 0
+      for (const append of appends) size += append.events.length
+      this.#pending.push({ appends, recordedAt, size, answer: resume })
+      this.#schedule()
+    })
+  }
+
+  /** Commits what is pending and refuses what comes later. */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#closed = true
+      return Effect.whileLoop({ while: () => this.#pending.length > 0, body: () => this.#commitNext, step: () => {} })
+    })
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    // After every fiber that is ready now has had its turn, so that all of them share one fsync.
+    setImmediate(() => Effect.runFork(this.#commitNext))
+  }
+
+  #takeGroup(): Array<PendingAppend> {
+    let events = 0
+    let count = 0
+    while (count < this.#pending.length) {
+      events += this.#pending[count]!.size
+      if (count > 0 && events > MAX_EVENTS_PER_COMMIT) break
+      count++
+    }
+    if (count === this.#pending.length) {
+      const all = this.#pending
+      this.#pending = []
+      return all
+    }
+    return this.#pending.splice(0, count)
+  }
+
+  #flush(): void {
+    const group = this.#takeGroup()
+    try {
+      this.#commitTogether(group)
+    } catch (cause) {
+      this.#forget()
+      // One bad append must not fail its neighbours: find it by giving each a savepoint. This path costs more and
+      // is rare, so the ordinary one carries no savepoints at all.
+      if (group.length > 1 || isUniqueViolation(cause)) this.#commitSeparately(group)
+      else this.#refuse(group, cause)
+    }
+  }
+
+  /** The ordinary path: one insert pass and one projection pass over the whole group. */
+  #commitTogether(group: ReadonlyArray<PendingAppend>): void {
+    const recorded: Array<RecordedEvent> = []
+    const ends: Array<number> = []
+    let position = this.#head
+    for (const pending of group) {
+      position = record(pending, position, recorded)
+      ends.push(recorded.length)
+    }
+    this.#db.transaction(() => this.#apply(recorded))
+    this.#committed(recorded)
+    group.forEach((pending, i) =>
+      pending.answer(Exit.succeed(group.length === 1 ? recorded : recorded.slice(ends[i - 1] ?? 0, ends[i]))),
+    )
+  }
+
+  #commitSeparately(group: ReadonlyArray<PendingAppend>): void {
+    const all: Array<RecordedEvent> = []
+    const answers: Array<() => void> = []
+    try {
+      this.#db.transaction(() => {
+        let position = this.#head
+        for (const pending of group) {
+          const recorded: Array<RecordedEvent> = []
+          const end = record(pending, position, recorded)
+          this.#db.exec("SAVEPOINT append")
+          try {
+            this.#apply(recorded)
+            this.#db.exec("RELEASE append")
+          } catch (cause) {
+            // Some errors end the whole transaction; then there is nothing left to save.
+            if (!this.#db.isTransaction) throw cause
+            this.#db.exec("ROLLBACK TO append; RELEASE append")
+            this.#forget()
+            const refusal = this.#refusalOf(pending, cause)
+            answers.push(() => pending.answer(Exit.fail(refusal)))
+            continue
+          }
+          position = end
+          for (const event of recorded) all.push(event)
+          answers.push(() => pending.answer(Exit.succeed(recorded)))
+        }
+      })
+    } catch (cause) {
+      this.#forget()
+      return this.#refuse(group, cause)
+    }
+    this.#committed(all)
+    for (const answer of answers) answer()
+  }
+
+  #apply(recorded: ReadonlyArray<RecordedEvent>): void {
+    insertEvents(this.#db, this.#catalog, recorded)
+    for (const projection of this.#projections) projection.project(this.#db, recorded)
+  }
+
+  #committed(recorded: ReadonlyArray<RecordedEvent>): void {
+    this.#head += recorded.length
+    this.#stats.commits++
+    this.#stats.events += recorded.length
+    this.#onCommit(recorded)
+  }
+
+  #refuse(group: ReadonlyArray<PendingAppend>, cause: unknown): void {
+    this.#stats.failures++
+    const exit = Exit.fail(isDiskFull(cause) ? storeFull(cause) : storeFailed(cause))
+    for (const pending of group) pending.answer(exit)
+  }
+
+  /** Inside the transaction: a version that is there already is a conflict; everything else is the store's fault. */
+  #refusalOf(pending: PendingAppend, cause: unknown): JournalError {
+    if (isUniqueViolation(cause)) {
+      const versionOf = this.#db.prepare("SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?")
+      for (const { stream, expectedVersion } of pending.appends) {
+        if (versionOf.get(stream)?.["version"] !== expectedVersion) {
+          return new JournalError({ reason: new VersionConflict({ stream, expectedVersion }) })
+        }
+      }
+    }
+    return isDiskFull(cause) ? storeFull(cause) : storeFailed(cause)
+  }
+
+  #forget(): void {
+    for (const projection of this.#projections) projection.forget()
+  }
+}
+
+const storeFull = (cause: unknown) => new JournalError({ reason: new StoreFull({ cause }) })
+const storeFailed = (cause: unknown) => new JournalError({ reason: new StoreFailed({ cause }) })
+
+/** Gives the events of an append their versions and positions; answers the last position used. */
+const record = (pending: PendingAppend, after: number, into: Array<RecordedEvent>): number => {
+  let position = after
+  for (const { stream, expectedVersion, events, metadata } of pending.appends) {
+    let version = expectedVersion
+    for (const event of events) {
+      into.push({ position: ++position, stream, version: ++version, recordedAt: pending.recordedAt, metadata, event })
+    }
+  }
+  return position
+}

@@ -1,0 +1,16 @@
+/**
+ * Projections that are part of the append itself: their rows commit in the same transaction as the events, so a reader
+ * never sees one without the other. They are functions of the events alone, so that replaying the journal into empty
+ * tables gives the same rows.
+ */
+import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
+import type { RecordedEvent } from "./Journal.ts"
+
+/** Events → rows, synchronously, inside the journal's transaction. */
+export interface InlineProjection {
+  readonly name: string
+  /** Applies recorded events in order. Whatever it throws undoes the append that carried them. */
+  readonly project: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => void
+  /** A transaction was rolled back: whatever is remembered of the tables may be wrong now. */
+  readonly forget: () => void
+}

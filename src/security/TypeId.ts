@@ -1,0 +1,99 @@
+/**
+ * Identifiers in the TypeID format: a prefix that names the kind, an underscore, and a UUIDv7 in 26 characters of
+ * Crockford base32 (`job_01k9…`). They sort by creation time, also within one millisecond of one process. They are names,
+ * not secrets: what protects a resource is its owner's scope.
+ *
+ * @source https://github.com/jetify-com/typeid/tree/main/spec and RFC 9562 §5.7
+ */
+import { Clock, Context, Effect, Schema } from "effect"
+import { randomFillSync } from "node:crypto"
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+const SUFFIX_LENGTH = 26
+/** Random bytes are drawn from the system 4 KiB at a time: one id needs 10. */
+const RANDOM_POOL_BYTES = 4096
+
+/** A TypeID with the given prefix. */
+export type TypeId<Prefix extends string> = `${Prefix}_${string}`
+
+/** Accepts exactly the TypeIDs of one prefix: 26 base32 characters of which the first is at most `7`. */
+export const schema = <const Prefix extends string>(prefix: Prefix): Schema.Codec<TypeId<Prefix>, string> => {
+  const pattern = new RegExp(`^${prefix}_[0-7][${ALPHABET}]{${SUFFIX_LENGTH - 1}}$`)
+  return Schema.String.pipe(
+    Schema.check(Schema.isPattern(pattern, { expected: `an id like ${prefix}_01k8w3e5r7fm2vx9q4ztd6yhbn` })),
+  ) as unknown as Schema.Codec<TypeId<Prefix>, string>
+}
+
+/** The same identity under another prefix: `rnd_X` is the render whose job is `job_X`. */
+export const withPrefix = <const Prefix extends string>(id: string, prefix: Prefix): TypeId<Prefix> =>
+  `${prefix}_${id.slice(id.lastIndexOf("_") + 1)}`
+
+/** The moment, in milliseconds since 1970, at which the id was made. */
+export const timestampOf = (id: string): number => {
+  const start = id.length - SUFFIX_LENGTH
+  let millis = 0
+  // 130 bits of base32 hold 2 leading zero bits and then the 48 bits of time: 10 characters.
+  for (let i = 0; i < 10; i++) millis = millis * 32 + ALPHABET.indexOf(id.charAt(start + i))
+  return millis
+}
+
+/** Makes ids. One generator a process keeps those of the same millisecond in order. */
+export class TypeIdGenerator {
+  readonly #fill: (bytes: Uint8Array) => void
+  readonly #pool = new Uint8Array(RANDOM_POOL_BYTES)
+  #used = RANDOM_POOL_BYTES
+  #millis = 0
+  #counter = 0
+
+  constructor(fill: (bytes: Uint8Array) => void) {
+    this.#fill = fill
+  }
+
+  /** An id for the moment `now` (milliseconds); never smaller than the one made before it. */
+  next<const Prefix extends string>(prefix: Prefix, now: number): TypeId<Prefix> {
+    if (this.#used + 10 > RANDOM_POOL_BYTES) {
+      this.#fill(this.#pool)
+      this.#used = 0
+    }
+    const pool = this.#pool
+    const at = this.#used
+    this.#used += 10
+    if (now > this.#millis) {
+      this.#millis = now
+      // Half of the 12 counter bits start random, so that the first ids of a millisecond are not all alike.
+      this.#counter = ((pool[at + 8]! << 8) | pool[at + 9]!) & 0x7ff
+    } else if (++this.#counter > 0xfff) {
+      this.#millis++
+      this.#counter = 0
+    }
+    const high = Math.floor(this.#millis / 0x1_0000)
+    const low = ((this.#millis % 0x1_0000) << 16) | 0x7000 | this.#counter
+    const random1 = 0x8000_0000 | ((pool[at]! & 0x3f) << 24) | (pool[at + 1]! << 16) | (pool[at + 2]! << 8) | pool[at + 3]!
+    const random2 = (pool[at + 4]! << 24) | (pool[at + 5]! << 16) | (pool[at + 6]! << 8) | pool[at + 7]!
+    return `${prefix}_${encode(high, low, random1, random2)}`
+  }
+}
+
+/** 128 bits, as four 32-bit words, in 26 base32 characters. */
+const encode = (a: number, b: number, c: number, d: number): string => {
+  const char = (index: number) => ALPHABET[index & 31]!
+  return (
+    char(a >>> 29) + char(a >>> 24) + char(a >>> 19) + char(a >>> 14) + char(a >>> 9) + char(a >>> 4) +
+    char((a << 1) | (b >>> 31)) + char(b >>> 26) + char(b >>> 21) + char(b >>> 16) + char(b >>> 11) + char(b >>> 6) +
+    char(b >>> 1) + char((b << 4) | (c >>> 28)) + char(c >>> 23) + char(c >>> 18) + char(c >>> 13) + char(c >>> 8) +
+    char(c >>> 3) + char((c << 2) | (d >>> 30)) + char(d >>> 25) + char(d >>> 20) + char(d >>> 15) + char(d >>> 10) +
+    char(d >>> 5) + char(d)
+  )
+}
+
+/** The generator of this process. */
+export const Generator = Context.Reference<TypeIdGenerator>("renderowl/security/TypeId/Generator", {
+  defaultValue: () => new TypeIdGenerator((bytes) => randomFillSync(bytes)),
+})
+
+/** A fresh id with the given prefix, stamped by the `Clock`. */
+export const make = <const Prefix extends string>(prefix: Prefix): Effect.Effect<TypeId<Prefix>> =>
+  Effect.gen(function* () {
+    const generator = yield* Generator
+    return generator.next(prefix, yield* Clock.currentTimeMillis)
+  })
