@@ -5,12 +5,21 @@
 import { type Duration, Effect, Layer } from "effect"
 import { ActorSystem } from "./actor/ActorSystem.ts"
 import { SnapshotStore } from "./actor/SnapshotStore.ts"
+import { ApiKey, ApiKeyLive } from "./domain/keys/ApiKey.ts"
+import { apiKeyProjection } from "./domain/keys/ApiKeyProjection.ts"
+import { Project, ProjectLive } from "./domain/projects/Project.ts"
+import { ProjectList } from "./domain/projects/ProjectList.ts"
+import { projectProjection } from "./domain/projects/ProjectProjection.ts"
+import { renderProjection } from "./domain/renders/RenderProjection.ts"
 import { jobEventTypes } from "./jobs/JobEvents.ts"
 import { jobProjection } from "./jobs/JobProjection.ts"
+import { JobList } from "./jobs/JobList.ts"
 import { JobStore } from "./jobs/JobStore.ts"
 import { Queue } from "./jobs/Queue.ts"
+import { QueueStats } from "./jobs/QueueStats.ts"
 import * as SqliteJournal from "./journal/SqliteJournal.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
+import { ReaderPool } from "./sqlite/ReaderPool.ts"
 import { SqliteClient, type SqliteClientConfig } from "./sqlite/SqliteClient.ts"
 
 /** How the system is set up. */
@@ -23,10 +32,10 @@ export interface RenderOwlConfig {
 }
 
 /** Every event type that the journal may hold. */
-const eventTypes = () => [...jobEventTypes]
+const eventTypes = [...jobEventTypes, ...Project.events, ...ApiKey.events]
 
 /** Every projection that is part of the append. Each call makes its own: they remember rows. */
-const projections = () => [jobProjection()]
+const projections = () => [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection()]
 
 /** An open database whose schema is up to date. */
 const database = (config: SqliteClientConfig) =>
@@ -37,10 +46,19 @@ const database = (config: SqliteClientConfig) =>
     }),
   ).pipe(Layer.provideMerge(SqliteClient.layer(config)))
 
-/** The journal, the actors and the queue over one database file. */
+/** The journal, the actors, the queue and what they know, over one database file. */
 export const layer = (config: RenderOwlConfig) =>
-  Layer.mergeAll(ActorSystem.layer, Queue.layer({ concurrency: config.concurrency, grace: config.grace })).pipe(
-    Layer.provideMerge(Layer.mergeAll(SnapshotStore.layer, JobStore.layer)),
-    Layer.provideMerge(SqliteJournal.layer({ events: eventTypes(), projections: projections() })),
+  Layer.mergeAll(ProjectLive, ApiKeyLive).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        ActorSystem.layer,
+        Queue.layer({ concurrency: config.concurrency, grace: config.grace }),
+      ),
+    ),
+    Layer.provideMerge(
+      Layer.mergeAll(SnapshotStore.layer, JobStore.layer, JobList.layer, QueueStats.layer, ProjectList.layer),
+    ),
+    Layer.provideMerge(ReaderPool.layer()),
+    Layer.provideMerge(SqliteJournal.layer({ events: eventTypes, projections: projections() })),
     Layer.provideMerge(database(config.database)),
   )

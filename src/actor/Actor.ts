@@ -5,7 +5,7 @@
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import type { Rpc } from "effect/rpc"
-import type { DomainEvent, EventType } from "../journal/DomainEvent.ts"
+import type { DomainEvent, EventOf, EventType } from "../journal/DomainEvent.ts"
 import type { EventMetadata } from "../journal/Journal.ts"
 import { type ActorError, ActorSystem, type HostedBehavior } from "./ActorSystem.ts"
 import type { Behavior } from "./Behavior.ts"
@@ -56,21 +56,23 @@ export const make = <
   const Name extends string,
   State,
   StateEncoded,
-  Event extends DomainEvent,
+  const Events extends ReadonlyArray<EventType>,
   const Commands extends ReadonlyArray<Rpc.Any & { readonly _tag: string }>,
 >(
   name: Name,
   options: {
     readonly state: Schema.Codec<State, StateEncoded>
     readonly stateRevision?: number
-    readonly events: ReadonlyArray<EventType & { readonly schema: Schema.Codec<Event> }>
+    readonly events: Events
     readonly commands: Commands
   },
-): Actor<Name, State, Event, Commands[number]> => {
-  const key = Context.Service<Actor.Service<Name>, ActorService<Commands[number]>>(`renderowl/actor/Actor/${name}`)
+): Actor<Name, State, EventOf<Events[number]>, Commands[number]> => {
+  const key = Context.Service<Actor.Service<Name>, ActorService<Commands[number]>>(
+    `renderowl/actor/Actor/${name}`,
+  )
   return {
     name,
-    events: options.events as ReadonlyArray<EventType>,
+    events: options.events,
     client: Effect.map(key, (service) => service.of),
     toLayer: (behavior) =>
       Layer.effect(
@@ -83,7 +85,8 @@ export const make = <
               Object.fromEntries(
                 options.commands.map(({ _tag }) => [
                   _tag,
-                  (payload: unknown, metadata?: EventMetadata) => system.ask(hosted, id, _tag, payload, metadata),
+                  (payload: unknown, metadata?: EventMetadata) =>
+                    system.ask(hosted, id, _tag, payload, metadata),
                 ]),
               ) as unknown as ActorClient<Commands[number]>,
           }

@@ -97,7 +97,9 @@ export class ActorSystem extends Context.Service<
         let value = behavior.initial
         let version = 0
         const snapshot =
-          behavior.snapshots === undefined ? undefined : yield* snapshots.load(id, behavior.snapshots.revision)
+          behavior.snapshots === undefined
+            ? undefined
+            : yield* snapshots.load(id, behavior.snapshots.revision)
         if (snapshot !== undefined) {
           value = behavior.snapshots!.decode(snapshot.state)
           version = snapshot.version
@@ -142,7 +144,9 @@ export class ActorSystem extends Context.Service<
             for (const command of batch) command.answer(quarantined)
             return
           }
-          const loaded = yield* Effect.exit(cell.state === undefined ? load(cell) : Effect.succeed(cell.state))
+          const loaded = yield* Effect.exit(
+            cell.state === undefined ? load(cell) : Effect.succeed(cell.state),
+          )
           if (Exit.isFailure(loaded)) {
             for (const command of batch) command.answer(loaded)
             return
@@ -175,7 +179,9 @@ export class ActorSystem extends Context.Service<
                 const { metadata } = command
                 appends.push({ stream: cell.id, expectedVersion: before, events: decision.events, metadata })
               }
-              answers.push((outcome) => command.answer(Exit.isFailure(outcome) ? outcome : Exit.succeed(answer)))
+              answers.push((outcome) =>
+                command.answer(Exit.isFailure(outcome) ? outcome : Exit.succeed(answer)),
+              )
             } catch (defect) {
               // Nothing of this batch was appended yet: the others start over against a freshly loaded state.
               yield* onDefect(cell, command, defect, now)

@@ -38,9 +38,7 @@ export class SnapshotStore extends Context.Service<
         save: (stream, revision, { version, state }) =>
           Effect.try(() => {
             writer.prepare(UPSERT).run(stream, version, revision, JSON.stringify(state))
-          }).pipe(
-            Effect.catch((cause) => Effect.logDebug("a snapshot was not kept", { stream, cause })),
-          ),
+          }).pipe(Effect.catch((cause) => Effect.logDebug("a snapshot was not kept", { stream, cause }))),
       })
     }),
   )

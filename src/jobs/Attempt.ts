@@ -39,9 +39,17 @@ export interface LeaseCommands {
     lease: Lease,
     failure: { readonly error: JobFailure; readonly retryable: boolean; readonly retryAt: number },
   ) => Effect.Effect<void, { readonly _tag: string }>
-  readonly completeStep: (lease: Lease, name: string, result: Json) => Effect.Effect<void, { readonly _tag: string }>
+  readonly completeStep: (
+    lease: Lease,
+    name: string,
+    result: Json,
+  ) => Effect.Effect<void, { readonly _tag: string }>
   /** `durable`: also to the journal. */
-  readonly progress: (lease: Lease, update: ProgressUpdate & { readonly at: number }, durable: boolean) => void
+  readonly progress: (
+    lease: Lease,
+    update: ProgressUpdate & { readonly at: number },
+    durable: boolean,
+  ) => void
 }
 
 /** Runs an attempt to its end. It never fails: whatever happens is told to the queue, or the lease was revoked. */
@@ -101,7 +109,9 @@ const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
     Effect.gen(function* () {
       const known = results.get(name)
       if (known !== undefined) {
-        return schema === undefined ? (known as A) : yield* Effect.orDie(Schema.decodeUnknownEffect(schema)(known))
+        return schema === undefined
+          ? (known as A)
+          : yield* Effect.orDie(Schema.decodeUnknownEffect(schema)(known))
       }
       const result = yield* effect
       const json =
@@ -142,7 +152,11 @@ const describe = (job: AnyJob, cause: Cause.Cause<unknown>): AttemptFailure => {
   const failure = cause.reasons.find(Cause.isFailReason)
   if (failure === undefined) {
     const defect = Cause.squash(cause)
-    return { error: { name: nameOf(defect), message: messageOf(defect) }, retryable: true, retryAfterMs: undefined }
+    return {
+      error: { name: nameOf(defect), message: messageOf(defect) },
+      retryable: true,
+      retryAfterMs: undefined,
+    }
   }
   const { error } = failure
   const encoded = Schema.encodeUnknownExit(job.error)(error)

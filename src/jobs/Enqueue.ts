@@ -65,9 +65,11 @@ export const enqueueAcross = (
       if (key !== undefined) {
         const scope = `${queue} ${key}`
         const known = keys.has(scope) ? undefined : yield* store.findByKey(queue, key)
-        const twin = known === undefined ? keys.get(scope) : { id: known, spec: (yield* loadJob(journal, known)).state }
+        const twin =
+          known === undefined ? keys.get(scope) : { id: known, spec: (yield* loadJob(journal, known)).state }
         if (twin !== undefined) {
-          if (!isSameRequest(job.spec, twin.spec)) return yield* new IdempotencyKeyReused({ key, id: twin.id })
+          if (!isSameRequest(job.spec, twin.spec))
+            return yield* new IdempotencyKeyReused({ key, id: twin.id })
           enqueued.push({ id: twin.id, deduplicated: true })
           continue
         }

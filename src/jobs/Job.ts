@@ -44,12 +44,7 @@ export type AnyJob = Pick<
  * Defines a type of job. Payload, success and error default to nothing; what they encode to must be JSON. An error may
  * carry `retryable: false` (no further attempt) or `retryAfter` (a duration: not before then).
  */
-export const make = <
-  const Type extends string,
-  Payload = void,
-  Success = void,
-  Failure = never,
->(
+export const make = <const Type extends string, Payload = void, Success = void, Failure = never>(
   type: Type,
   options: {
     readonly payload?: Schema.Codec<Payload, unknown>
@@ -79,7 +74,10 @@ export const make = <
           yield* queue.register({
             job,
             run: (payload, jobContext) =>
-              Effect.provideContext(handler(payload as Payload, jobContext), context) as Effect.Effect<unknown, unknown>,
+              Effect.provideContext(handler(payload as Payload, jobContext), context) as Effect.Effect<
+                unknown,
+                unknown
+              >,
             concurrency: handlerOptions?.concurrency,
           })
         }),

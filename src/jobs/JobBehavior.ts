@@ -4,7 +4,14 @@
  */
 import { Schema } from "effect"
 import { Rpc } from "effect/rpc"
-import { accept, type Accepted, type Behavior, type CommandContext, refuse, type Refused } from "../actor/Behavior.ts"
+import {
+  accept,
+  type Accepted,
+  type Behavior,
+  type CommandContext,
+  refuse,
+  type Refused,
+} from "../actor/Behavior.ts"
 import { JobConflict, StaleLease } from "./JobErrors.ts"
 import { JobEnqueued, type JobEvent, JobFailure, Priority, StallReason } from "./JobEvents.ts"
 import { absent, endAttempt, isFinished, type JobState, startAttempt } from "./JobState.ts"
@@ -59,14 +66,18 @@ const withLease = (
   { id }: CommandContext,
   decide: () => Done,
 ): Done | Refused<StaleLease> =>
-  state.status === "processing" && state.attempt === attempt ? decide() : refuse(new StaleLease({ id, attempt }))
+  state.status === "processing" && state.attempt === attempt
+    ? decide()
+    : refuse(new StaleLease({ id, attempt }))
 
 export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
   initial: absent,
 
   decide: {
     Enqueue: (state, spec, context) =>
-      state.status === "absent" ? done({ _tag: "JobEnqueued", ...spec }) : conflict(state, "enqueue", context),
+      state.status === "absent"
+        ? done({ _tag: "JobEnqueued", ...spec })
+        : conflict(state, "enqueue", context),
 
     Start: (state, { worker }, context) =>
       state.status === "waiting" && state.dueAt <= context.now
@@ -79,7 +90,9 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
     // A step that is done stays done: a second completion changes nothing.
     CompleteStep: (state, step, context) =>
       withLease(state, step.attempt, context, () =>
-        state.steps.some(({ name }) => name === step.name) ? done() : done({ _tag: "JobStepCompleted", ...step }),
+        state.steps.some(({ name }) => name === step.name)
+          ? done()
+          : done({ _tag: "JobStepCompleted", ...step }),
       ),
 
     Complete: (state, completion, context) =>
@@ -178,7 +191,11 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
         return {
           ...waitAgain(state, event.retry_at),
           failures: state.failures + (event.reason === "handed_back" ? 0 : 1),
-          attempts: endAttempt(state.attempts, { outcome: "stalled", endedAt: at, stallReason: event.reason }),
+          attempts: endAttempt(state.attempts, {
+            outcome: "stalled",
+            endedAt: at,
+            stallReason: event.reason,
+          }),
         }
       case "JobDeadLettered":
         return { ...state, status: "dead_letter", finishedAt: at }

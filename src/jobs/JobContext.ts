@@ -29,7 +29,11 @@ export interface JobContext {
    */
   readonly step: {
     <A extends Json, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
-    <A, I extends Json, E, R>(name: string, effect: Effect.Effect<A, E, R>, schema: Codec<A, I>): Effect.Effect<A, E, R>
+    <A, I extends Json, E, R>(
+      name: string,
+      effect: Effect.Effect<A, E, R>,
+      schema: Codec<A, I>,
+    ): Effect.Effect<A, E, R>
   }
   /** Whether a step of that name was completed, by this attempt or an earlier one. */
   readonly hasStep: (name: string) => boolean

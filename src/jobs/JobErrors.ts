@@ -14,7 +14,10 @@ export class UnknownJobType extends Schema.TaggedError<UnknownJobType>()("Unknow
 }) {}
 
 /** One thing that is wrong with a payload. */
-export const PayloadIssue = Schema.Struct({ path: Schema.Array(Schema.Union([Schema.String, Schema.Number])), message: Schema.String })
+export const PayloadIssue = Schema.Struct({
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Number])),
+  message: Schema.String,
+})
 
 /** The payload does not fit its type's schema. */
 export class InvalidPayload extends Schema.TaggedError<InvalidPayload>()("InvalidPayload", {

@@ -13,7 +13,8 @@ import { evolveRow, type JobRow, priorityCode, ROW_STATUS } from "./JobRow.ts"
 const ROWS_REMEMBERED = 20_000
 const ROWS_PER_INSERT = 32
 
-const INSERT_COLUMNS = "INSERT INTO jobs (position, queue, type, priority, status, due_at, attempt, finished_at) VALUES "
+const INSERT_COLUMNS =
+  "INSERT INTO jobs (position, queue, type, priority, status, due_at, attempt, finished_at) VALUES "
 const ROW_PLACEHOLDERS = "(?,?,?,?,?,?,?,?)"
 const INSERT_ONE = INSERT_COLUMNS + ROW_PLACEHOLDERS
 const INSERT_MANY = INSERT_COLUMNS + Array.from({ length: ROWS_PER_INSERT }, () => ROW_PLACEHOLDERS).join(",")
@@ -148,7 +149,16 @@ export const jobProjection = (): InlineProjection => {
 
 const insert = (db: SqliteDatabase, rows: ReadonlyArray<JobRow>) => {
   const values = (row: JobRow, into: Array<SQLInputValue>) => {
-    into.push(row.position, row.queue, row.type, row.priority, row.status, row.dueAt, row.attempt, row.finishedAt)
+    into.push(
+      row.position,
+      row.queue,
+      row.type,
+      row.priority,
+      row.status,
+      row.dueAt,
+      row.attempt,
+      row.finishedAt,
+    )
   }
   let next = 0
   for (; rows.length - next >= ROWS_PER_INSERT; next += ROWS_PER_INSERT) {

@@ -14,7 +14,14 @@ const ATTEMPTS_REMEMBERED = 100
 export type StoredStatus = "absent" | "waiting" | "processing" | "completed" | "dead_letter" | "cancelled"
 
 /** As people see it. */
-export const JOB_STATUSES = ["scheduled", "pending", "processing", "completed", "dead_letter", "cancelled"] as const
+export const JOB_STATUSES = [
+  "scheduled",
+  "pending",
+  "processing",
+  "completed",
+  "dead_letter",
+  "cancelled",
+] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 
 /** One try of a job. */
@@ -121,5 +128,7 @@ export const endAttempt = (
   end: Omit<AttemptRecord, "number" | "worker" | "startedAt" | "waitMs">,
 ): ReadonlyArray<AttemptRecord> => {
   const last = attempts.at(-1)
-  return last === undefined || last.endedAt !== undefined ? attempts : [...attempts.slice(0, -1), { ...last, ...end }]
+  return last === undefined || last.endedAt !== undefined
+    ? attempts
+    : [...attempts.slice(0, -1), { ...last, ...end }]
 }

@@ -79,15 +79,18 @@ export class JobStore extends Context.Service<
             if (queue === undefined || type === undefined) {
               return { jobs: [], complete: true, nextDueAt: Number.POSITIVE_INFINITY }
             }
-            const jobs = reader.prepare(SELECT_READY).all(queue, type, priority, now).map(
-              (row): ReadyJob => ({
-                id: row["stream"] as string,
-                type: typeName,
-                priority,
-                dueAt: row["due_at"] as number,
-                position: row["position"] as number,
-              }),
-            )
+            const jobs = reader
+              .prepare(SELECT_READY)
+              .all(queue, type, priority, now)
+              .map(
+                (row): ReadyJob => ({
+                  id: row["stream"] as string,
+                  type: typeName,
+                  priority,
+                  dueAt: row["due_at"] as number,
+                  position: row["position"] as number,
+                }),
+              )
             const next = reader.prepare(SELECT_NEXT_DUE).get(queue, type, priority, now)?.["due_at"]
             return {
               jobs,
@@ -99,11 +102,19 @@ export class JobStore extends Context.Service<
           read(() => {
             const queue = idOf(SELECT_QUEUE_ID, queueName)
             if (queue === undefined) return []
-            return reader.prepare(SELECT_PROCESSING).all(queue).map((row) => row["stream"] as string)
+            return reader
+              .prepare(SELECT_PROCESSING)
+              .all(queue)
+              .map((row) => row["stream"] as string)
           }),
         findByKey: (queue, key) =>
           read(() => reader.prepare(SELECT_BY_KEY).get(queue, key)?.["stream"] as string | undefined),
-        queues: read(() => reader.prepare(SELECT_QUEUES).all().map((row) => row["name"] as string)),
+        queues: read(() =>
+          reader
+            .prepare(SELECT_QUEUES)
+            .all()
+            .map((row) => row["name"] as string),
+        ),
       })
     }),
   )

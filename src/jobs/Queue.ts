@@ -23,7 +23,7 @@ import { isFinished, type JobState, type ProgressRecord } from "./JobState.ts"
 import { JobStore } from "./JobStore.ts"
 import { LiveProgress } from "./LiveProgress.ts"
 import { enqueueAcross, type Enqueued, type JobSpec, loadJob, type NewJob } from "./Enqueue.ts"
-import { QueueActor } from "./QueueActor.ts"
+import { type QueueActivity, QueueActor } from "./QueueActor.ts"
 
 /** Named queues one process keeps. */
 const QUEUES_MAX = 1_000
@@ -88,23 +88,38 @@ export class Queue extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Enqueued>, SubmitError>
     readonly get: (id: string) => Effect.Effect<JobSnapshot, JobNotFound | JournalError>
     /** Ends the job; a handler that runs it is interrupted. */
-    readonly cancel: (id: string, reason?: string, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
+    readonly cancel: (
+      id: string,
+      reason?: string,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, CommandError>
     /** Redrives a dead or cancelled job; lets a waiting one run at once. */
     readonly retry: (id: string, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
-    readonly reschedule: (id: string, dueAt: number, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
-    readonly prioritize: (id: string, priority: Priority, metadata?: EventMetadata) => Effect.Effect<void, CommandError>
+    readonly reschedule: (
+      id: string,
+      dueAt: number,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, CommandError>
+    readonly prioritize: (
+      id: string,
+      priority: Priority,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, CommandError>
     /** Waits until the job has ended, and answers it as it then stands. */
     readonly await: (id: string) => Effect.Effect<JobSnapshot, JobNotFound | JournalError>
     /**
      * The job's events after a version and its live progress; ends after the event that ends the job.
      */
-    readonly follow: (id: string, afterVersion?: number) => Stream.Stream<JobUpdate, JobNotFound | JournalError>
+    readonly follow: (
+      id: string,
+      afterVersion?: number,
+    ) => Stream.Stream<JobUpdate, JobNotFound | JournalError>
     /** Runs a type of job in this process while the scope is open. */
     readonly register: (registration: Registration) => Effect.Effect<void, never, Scope.Scope>
     /** The types that run here. */
     readonly types: Effect.Effect<ReadonlyArray<Registration["job"]>>
-    /** Attempts under way here, by queue and type. */
-    readonly running: Effect.Effect<ReadonlyMap<string, ReadonlyMap<string, number>>>
+    /** What each queue does in this process. */
+    readonly activity: Effect.Effect<ReadonlyMap<string, QueueActivity>>
     /** Starts no further attempt. The way back is a restart. */
     readonly quiesce: Effect.Effect<void>
   }
@@ -120,7 +135,8 @@ export class Queue extends Context.Service<
       const encoded = yield* Schema.encodeEffect(job.payload)(payload).pipe(
         Effect.mapError((cause) => new InvalidPayload({ type: job.type, cause })),
       )
-      const dueAt = delay === undefined ? undefined : (yield* Clock.currentTimeMillis) + Duration.toMillis(delay)
+      const dueAt =
+        delay === undefined ? undefined : (yield* Clock.currentTimeMillis) + Duration.toMillis(delay)
       return yield* queue.submit({
         queue: job.queue,
         maxAttempts: job.retry.maxAttempts,
@@ -183,7 +199,9 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     actor.wake()
   }
   yield* Effect.addFinalizer(() =>
-    Effect.forEach(actors.values(), (actor) => actor.retire(undefined, graceMs), { concurrency: "unbounded" }),
+    Effect.forEach(actors.values(), (actor) => actor.retire(undefined, graceMs), {
+      concurrency: "unbounded",
+    }),
   )
 
   const load = Effect.fnUntraced(function* (id: string) {
@@ -268,10 +286,15 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
         )
         // Whoever has already seen the end gets nothing more; everyone else reads up to it.
         if (isFinished(state) && afterVersion >= version) return Stream.empty
-        const progress = Stream.map(live.follow(id), (progress): JobUpdate => ({ _tag: "Progress", progress }))
+        const progress = Stream.map(
+          live.follow(id),
+          (progress): JobUpdate => ({ _tag: "Progress", progress }),
+        )
         // A job that was redriven has ended before: only an end from here on is the end.
         return Stream.merge(events, progress).pipe(
-          Stream.takeUntil((update) => update._tag === "Event" && update.version >= version && isEnd(update.event)),
+          Stream.takeUntil(
+            (update) => update._tag === "Event" && update.version >= version && isEnd(update.event),
+          ),
         )
       }),
     )
@@ -295,11 +318,19 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
       ),
     reschedule: (id, dueAt, metadata) =>
       command(id, (actor) =>
-        actor.command(id, (state, context) => JobBehavior.decide.Reschedule(state, { dueAt }, context), metadata),
+        actor.command(
+          id,
+          (state, context) => JobBehavior.decide.Reschedule(state, { dueAt }, context),
+          metadata,
+        ),
       ),
     prioritize: (id, priority, metadata) =>
       command(id, (actor) =>
-        actor.command(id, (state, context) => JobBehavior.decide.Reprioritize(state, { priority }, context), metadata),
+        actor.command(
+          id,
+          (state, context) => JobBehavior.decide.Reprioritize(state, { priority }, context),
+          metadata,
+        ),
       ),
     follow,
     await: (id) => Effect.andThen(Stream.runDrain(follow(id)), get(id)),
@@ -321,7 +352,10 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
         },
       ),
     types: Effect.sync(() => [...registrations.values()].map(({ job }) => job)),
-    running: Effect.sync(() => new Map([...actors].map(([name, actor]) => [name, actor.running()]))),
+    activity: Effect.map(
+      Clock.currentTimeMillis,
+      (now) => new Map([...actors].map(([name, actor]) => [name, actor.activity(now)])),
+    ),
     quiesce: Effect.sync(() => {
       quiescent = true
       for (const actor of actors.values()) actor.quiesce()

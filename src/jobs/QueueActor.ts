@@ -17,6 +17,7 @@ import { absent, type JobState } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
 import { HEARTBEAT_INTERVAL_MS, LEASE_DURATION_MS, Leases, type LiveLease } from "./Leases.ts"
 import type { LiveProgress } from "./LiveProgress.ts"
+import { QueueMeter, type QueueThroughput } from "./QueueMeter.ts"
 import { type ReadyJob, ReadyWindow } from "./ReadyWindow.ts"
 import { Turn, type VersionedJob, type WorkingJob } from "./Turn.ts"
 
@@ -45,11 +46,21 @@ type Message =
       readonly metadata: EventMetadata | undefined
       readonly answer: (exit: Exit.Exit<unknown, unknown>) => void
     }
-  | { readonly _tag: "HandBack"; readonly type: string | undefined; readonly answer: (exit: Exit.Exit<void>) => void }
+  | {
+      readonly _tag: "HandBack"
+      readonly type: string | undefined
+      readonly answer: (exit: Exit.Exit<void>) => void
+    }
   | { readonly _tag: "Wake" }
 
 /** Told to a message's sender once the turn's append has ended. */
 type Answer = (outcome: Exit.Exit<unknown, JournalError>) => void
+
+/** What a queue does in this process. */
+export interface QueueActivity {
+  readonly running: ReadonlyMap<string, number>
+  readonly lastMinute: QueueThroughput
+}
 
 export interface QueueActorOptions {
   readonly name: string
@@ -71,6 +82,7 @@ export class QueueActor {
   readonly #mailbox: Mailbox<Message>
   readonly #window = new ReadyWindow()
   readonly #leases = new Leases()
+  readonly #meter = new QueueMeter()
   readonly #leaseCommands: LeaseCommands
   /** False until the leases of a previous process are found, and after any append that failed. */
   #loaded = false
@@ -92,9 +104,13 @@ export class QueueActor {
     for (const type of options.registrations.keys()) this.#window.addType(type)
     this.#leaseCommands = {
       complete: ({ id, attempt }, result) =>
-        this.command(id, (state, context) => JobBehavior.decide.Complete(state, { attempt, result }, context)),
+        this.command(id, (state, context) =>
+          JobBehavior.decide.Complete(state, { attempt, result }, context),
+        ),
       fail: ({ id, attempt }, failure) =>
-        this.command(id, (state, context) => JobBehavior.decide.Fail(state, { attempt, ...failure }, context)),
+        this.command(id, (state, context) =>
+          JobBehavior.decide.Fail(state, { attempt, ...failure }, context),
+        ),
       completeStep: ({ id, attempt }, name, result) =>
         this.command(id, (state, context) =>
           JobBehavior.decide.CompleteStep(state, { attempt, name, result }, context),
@@ -119,7 +135,8 @@ export class QueueActor {
     jobs: ReadonlyArray<NewJob>,
   ): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError | MailboxFull> {
     return Effect.callback((resume) => {
-      if (!this.#mailbox.offer({ _tag: "Enqueue", jobs, answer: resume })) resume(Effect.fail(this.#mailbox.full))
+      if (!this.#mailbox.offer({ _tag: "Enqueue", jobs, answer: resume }))
+        resume(Effect.fail(this.#mailbox.full))
     })
   }
 
@@ -179,9 +196,9 @@ export class QueueActor {
     )
   }
 
-  /** Attempts under way here, by type. */
-  running(): ReadonlyMap<string, number> {
-    return this.#leases.runningByType()
+  /** What runs here now, by type, and how the last minute was. */
+  activity(now: number): QueueActivity {
+    return { running: this.#leases.runningByType(), lastMinute: this.#meter.lastMinute(now) }
   }
 
   #handle(batch: ReadonlyArray<Message>): Effect.Effect<void> {
@@ -286,12 +303,17 @@ export class QueueActor {
 
   #heartbeat(turn: Turn): void {
     this.#heartbeatAt = turn.now + HEARTBEAT_INTERVAL_MS
-    for (const lease of this.#leases.renew(turn.now)) this.#stall(turn, turn.include(lease.job), "lease_expired")
+    for (const lease of this.#leases.renew(turn.now))
+      this.#stall(turn, turn.include(lease.job), "lease_expired")
   }
 
   #stall(turn: Turn, job: WorkingJob, reason: "process_lost" | "lease_expired" | "handed_back"): void {
     const { attempt } = job.state
-    turn.apply(job, (state, context) => JobBehavior.decide.Stall(state, { attempt, reason }, context), undefined)
+    turn.apply(
+      job,
+      (state, context) => JobBehavior.decide.Stall(state, { attempt, reason }, context),
+      undefined,
+    )
     this.#reindex(turn, job, "processing")
   }
 
@@ -311,7 +333,8 @@ export class QueueActor {
         const key = job.spec.idempotency_key
         const twin = key === undefined ? undefined : (keys.get(key) ?? (yield* self.#findByKey(turn, key)))
         if (key !== undefined && twin !== undefined) {
-          if (!isSameRequest(job.spec, twin.spec)) return yield* new IdempotencyKeyReused({ key, id: twin.id })
+          if (!isSameRequest(job.spec, twin.spec))
+            return yield* new IdempotencyKeyReused({ key, id: twin.id })
           enqueued.push({ id: twin.id, deduplicated: true })
           continue
         }
@@ -320,7 +343,12 @@ export class QueueActor {
         news.push(job)
       }
       for (const { id, spec, metadata } of news) {
-        const job = turn.include({ id, state: absent, version: 0, position: PROVISIONAL_POSITION + fresh.size })
+        const job = turn.include({
+          id,
+          state: absent,
+          version: 0,
+          position: PROVISIONAL_POSITION + fresh.size,
+        })
         turn.apply(job, (state, context) => JobBehavior.decide.Enqueue(state, spec, context), metadata)
         fresh.set(id, self.#ready(turn, job))
       }
@@ -332,12 +360,17 @@ export class QueueActor {
   #findByKey(
     turn: Turn,
     key: string,
-  ): Effect.Effect<{ readonly id: string; readonly spec: Pick<JobSpec, "type" | "payload"> } | undefined, JournalError> {
+  ): Effect.Effect<
+    { readonly id: string; readonly spec: Pick<JobSpec, "type" | "payload"> } | undefined,
+    JournalError
+  > {
     for (const { id, state, version } of turn.jobs) {
       if (state.idempotencyKey === key && version > 0) return Effect.succeed({ id, spec: state })
     }
     return Effect.flatMap(this.#options.store.findByKey(this.name, key), (id) =>
-      id === undefined ? Effect.succeed(undefined) : Effect.map(this.#load(id), ({ state }) => ({ id, spec: state })),
+      id === undefined
+        ? Effect.succeed(undefined)
+        : Effect.map(this.#load(id), ({ state }) => ({ id, spec: state })),
     )
   }
 
@@ -351,7 +384,8 @@ export class QueueActor {
         if (job.version === 0) return void message.answer(Exit.fail(new JobNotFound({ id: message.id })))
         const before = job.state
         const outcome = turn.apply(job, message.decide, message.metadata)
-        if (outcome._tag === "Refused") return void answers.push(() => message.answer(Exit.fail(outcome.refusal)))
+        if (outcome._tag === "Refused")
+          return void answers.push(() => message.answer(Exit.fail(outcome.refusal)))
         if (job.state !== before) this.#reindex(turn, job, before.status, before)
         answers.push((appended) => message.answer(Exit.map(appended, () => outcome.answer)))
       }),
@@ -397,12 +431,15 @@ export class QueueActor {
       const running = self.#leases.runningByType()
       for (const { id, state } of turn.jobs) {
         const lease = self.#leases.get(id)
-        if (lease === undefined || (state.status === "processing" && state.attempt === lease.attempt)) continue
+        if (lease === undefined || (state.status === "processing" && state.attempt === lease.attempt))
+          continue
         running.set(state.type, running.get(state.type)! - 1)
       }
       const hasRoom = (type: string) => {
         const registration = registrations.get(type)
-        return registration !== undefined && (running.get(type) ?? 0) < (registration.concurrency ?? concurrency)
+        return (
+          registration !== undefined && (running.get(type) ?? 0) < (registration.concurrency ?? concurrency)
+        )
       }
       for (let next = self.#window.pop(hasRoom); next !== undefined; next = self.#window.pop(hasRoom)) {
         const job = yield* self.#include(turn, next.id)
@@ -459,8 +496,11 @@ export class QueueActor {
 
   /** The lease is over. Its attempt is interrupted unless it has ended by itself. */
   #end(lease: LiveLease, state: JobState): void {
-    const outcome = state.attempts.findLast(({ number }) => number === lease.attempt)?.outcome
-    if (outcome !== "completed" && outcome !== "failed") return this.#revoke(lease)
+    const attempt = state.attempts.findLast(({ number }) => number === lease.attempt)
+    const endedItself = attempt?.outcome === "completed" || attempt?.outcome === "failed"
+    if (!endedItself) return this.#revoke(lease)
+    const { endedAt, startedAt, waitMs } = attempt
+    this.#meter.record(endedAt!, attempt.outcome === "completed", waitMs, endedAt! - startedAt)
     this.#leases.delete(lease)
     this.#options.live.clear(lease.job.id)
   }

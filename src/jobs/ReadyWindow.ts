@@ -69,7 +69,8 @@ export class Lane {
     const last = this.#jobs.at(-1)
     const belongs = this.#complete || (this.size > 0 && last !== undefined && isBefore(job, last))
     if (!belongs) return
-    if (this.size > 0 && last !== undefined && isBefore(job, last)) this.#jobs.splice(this.#placeOf(job), 0, job)
+    if (this.size > 0 && last !== undefined && isBefore(job, last))
+      this.#jobs.splice(this.#placeOf(job), 0, job)
     else this.#jobs.push(job)
     if (this.size > LANE_CAPACITY) {
       this.#jobs.pop()

@@ -62,7 +62,9 @@ export class Turn {
     job: WorkingJob,
     decide: (state: JobState, context: CommandContext) => Decision<JobState, JobEvent, Answer, Refusal>,
     metadata: EventMetadata | undefined,
-  ): { readonly _tag: "Accepted"; readonly answer: Answer } | { readonly _tag: "Refused"; readonly refusal: Refusal } {
+  ):
+    | { readonly _tag: "Accepted"; readonly answer: Answer }
+    | { readonly _tag: "Refused"; readonly refusal: Refusal } {
     const decision = decide(job.state, { id: job.id, now: this.now })
     if (decision._tag === "Refused") return decision
     const { events } = decision

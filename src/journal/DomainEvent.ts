@@ -13,22 +13,29 @@ export interface DomainEvent {
 export type Upcast = (data: Record<string, unknown>) => Record<string, unknown>
 
 /** One event type: its schema, the revision that is written now, and the way up from every older one. */
-export interface EventType<E extends DomainEvent = DomainEvent> {
-  readonly tag: E["_tag"]
+export interface EventType<
+  S extends Schema.Codec<DomainEvent, unknown> = Schema.Codec<DomainEvent, unknown>,
+> {
+  readonly tag: string
   readonly revision: number
   readonly upcasts: ReadonlyArray<Upcast>
-  readonly schema: Schema.Codec<E>
+  readonly schema: S
 }
+
+/** The events of a type. */
+export type EventOf<T extends EventType> = T["schema"]["Type"]
 
 /**
  * Declares an event type. `upcasts[0]` lifts revision 1 to 2, `upcasts[1]` 2 to 3, and so on: the revision that is
  * written is one more than their number. The schema must be its own encoding (plain JSON), so that writing costs
  * nothing but `JSON.stringify`.
  */
-export const eventType = <E extends DomainEvent>(
-  schema: Schema.Codec<E> & { readonly fields: { readonly _tag: Schema.tag<E["_tag"]> } },
+export const eventType = <
+  S extends Schema.Codec<DomainEvent, unknown> & { readonly fields: { readonly _tag: Schema.tag<string> } },
+>(
+  schema: S,
   upcasts: ReadonlyArray<Upcast> = [],
-): EventType<E> => ({
+): EventType<S> => ({
   tag: schema.fields._tag.schema.literal,
   revision: upcasts.length + 1,
   upcasts,
@@ -66,7 +73,8 @@ export class EventCatalog {
 
   #type(tag: string, revision: number): EventType {
     const type = this.#types.get(tag)
-    if (type === undefined) throw new UnreadableEvent({ type: tag, revision, detail: "the type is not registered" })
+    if (type === undefined)
+      throw new UnreadableEvent({ type: tag, revision, detail: "the type is not registered" })
     return type
   }
 
@@ -80,7 +88,11 @@ export class EventCatalog {
   decode(type: string, revision: number, json: string): DomainEvent {
     const known = this.#type(type, revision)
     if (revision > known.revision) {
-      throw new UnreadableEvent({ type, revision, detail: `a newer release wrote it (newest known: ${known.revision})` })
+      throw new UnreadableEvent({
+        type,
+        revision,
+        detail: `a newer release wrote it (newest known: ${known.revision})`,
+      })
     }
     let data = JSON.parse(json) as Record<string, unknown>
     for (let from = revision; from < known.revision; from++) data = known.upcasts[from - 1]!(data)

@@ -12,7 +12,9 @@ const COLUMN_COUNT = 8
 const ROWS_PER_INSERT = 32
 
 const placeholders = (rows: number) =>
-  Array.from({ length: rows }, () => `(${Array.from({ length: COLUMN_COUNT }, () => "?").join(",")})`).join(",")
+  Array.from({ length: rows }, () => `(${Array.from({ length: COLUMN_COUNT }, () => "?").join(",")})`).join(
+    ",",
+  )
 
 const INSERT_ONE = `INSERT INTO events (${COLUMNS}) VALUES ${placeholders(1)}`
 const INSERT_MANY = `INSERT INTO events (${COLUMNS}) VALUES ${placeholders(ROWS_PER_INSERT)}`

@@ -99,7 +99,11 @@ export class GroupCommit {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.#closed = true
-      return Effect.whileLoop({ while: () => this.#pending.length > 0, body: () => this.#commitNext, step: () => {} })
+      return Effect.whileLoop({
+        while: () => this.#pending.length > 0,
+        body: () => this.#commitNext,
+        step: () => {},
+      })
     })
   }
 
@@ -211,7 +215,9 @@ export class GroupCommit {
   /** Inside the transaction: a version that is there already is a conflict; everything else is the store's fault. */
   #refusalOf(pending: PendingAppend, cause: unknown): JournalError {
     if (isUniqueViolation(cause)) {
-      const versionOf = this.#db.prepare("SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?")
+      const versionOf = this.#db.prepare(
+        "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?",
+      )
       for (const { stream, expectedVersion } of pending.appends) {
         if (versionOf.get(stream)?.["version"] !== expectedVersion) {
           return new JournalError({ reason: new VersionConflict({ stream, expectedVersion }) })
@@ -235,7 +241,14 @@ const record = (pending: PendingAppend, after: number, into: Array<RecordedEvent
   for (const { stream, expectedVersion, events, metadata } of pending.appends) {
     let version = expectedVersion
     for (const event of events) {
-      into.push({ position: ++position, stream, version: ++version, recordedAt: pending.recordedAt, metadata, event })
+      into.push({
+        position: ++position,
+        stream,
+        version: ++version,
+        recordedAt: pending.recordedAt,
+        metadata,
+        event,
+      })
     }
   }
   return position

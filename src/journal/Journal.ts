@@ -46,7 +46,9 @@ export class VersionConflict extends Schema.TaggedError<VersionConflict>()("Vers
 export class StoreFull extends Schema.TaggedError<StoreFull>()("StoreFull", { cause: Schema.Defect() }) {}
 
 /** The store could not be read or written: I/O error, lock, corruption. */
-export class StoreFailed extends Schema.TaggedError<StoreFailed>()("StoreFailed", { cause: Schema.Defect() }) {}
+export class StoreFailed extends Schema.TaggedError<StoreFailed>()("StoreFailed", {
+  cause: Schema.Defect(),
+}) {}
 
 /** Why a journal refused. Nothing of the refused append exists. */
 export class JournalError extends Schema.TaggedError<JournalError>()("JournalError", {

@@ -42,7 +42,11 @@ export const layer = (options: {
 
       const select = (sql: string, ...parameters: ReadonlyArray<SQLInputValue>) =>
         Effect.try({
-          try: () => reader.prepare(sql).all(...parameters).map((row) => fromRow(catalog, row)),
+          try: () =>
+            reader
+              .prepare(sql)
+              .all(...parameters)
+              .map((row) => fromRow(catalog, row)),
           catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }),
         })
 

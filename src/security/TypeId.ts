@@ -68,7 +68,8 @@ export class TypeIdGenerator {
     }
     const high = Math.floor(this.#millis / 0x1_0000)
     const low = ((this.#millis % 0x1_0000) << 16) | 0x7000 | this.#counter
-    const random1 = 0x8000_0000 | ((pool[at]! & 0x3f) << 24) | (pool[at + 1]! << 16) | (pool[at + 2]! << 8) | pool[at + 3]!
+    const random1 =
+      0x8000_0000 | ((pool[at]! & 0x3f) << 24) | (pool[at + 1]! << 16) | (pool[at + 2]! << 8) | pool[at + 3]!
     const random2 = (pool[at + 4]! << 24) | (pool[at + 5]! << 16) | (pool[at + 6]! << 8) | pool[at + 7]!
     return `${prefix}_${encode(high, low, random1, random2)}`
   }
@@ -78,11 +79,32 @@ export class TypeIdGenerator {
 const encode = (a: number, b: number, c: number, d: number): string => {
   const char = (index: number) => ALPHABET[index & 31]!
   return (
-    char(a >>> 29) + char(a >>> 24) + char(a >>> 19) + char(a >>> 14) + char(a >>> 9) + char(a >>> 4) +
-    char((a << 1) | (b >>> 31)) + char(b >>> 26) + char(b >>> 21) + char(b >>> 16) + char(b >>> 11) + char(b >>> 6) +
-    char(b >>> 1) + char((b << 4) | (c >>> 28)) + char(c >>> 23) + char(c >>> 18) + char(c >>> 13) + char(c >>> 8) +
-    char(c >>> 3) + char((c << 2) | (d >>> 30)) + char(d >>> 25) + char(d >>> 20) + char(d >>> 15) + char(d >>> 10) +
-    char(d >>> 5) + char(d)
+    char(a >>> 29) +
+    char(a >>> 24) +
+    char(a >>> 19) +
+    char(a >>> 14) +
+    char(a >>> 9) +
+    char(a >>> 4) +
+    char((a << 1) | (b >>> 31)) +
+    char(b >>> 26) +
+    char(b >>> 21) +
+    char(b >>> 16) +
+    char(b >>> 11) +
+    char(b >>> 6) +
+    char(b >>> 1) +
+    char((b << 4) | (c >>> 28)) +
+    char(c >>> 23) +
+    char(c >>> 18) +
+    char(c >>> 13) +
+    char(c >>> 8) +
+    char(c >>> 3) +
+    char((c << 2) | (d >>> 30)) +
+    char(d >>> 25) +
+    char(d >>> 20) +
+    char(d >>> 15) +
+    char(d >>> 10) +
+    char(d >>> 5) +
+    char(d)
   )
 }
 

@@ -1,0 +1,116 @@
+/**
+ * Recognising callers by their API key, and the key of the first start: an empty installation makes one `admin` key,
+ * says it once, and keeps it in a file that only its owner can read.
+ */
+import { randomBytes } from "node:crypto"
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Console, Effect, Layer, Redacted, Schema } from "effect"
+import * as ApiKeyFormat from "../../security/ApiKeyFormat.ts"
+import { Authenticator, AuthenticatorUnavailable, InvalidApiKey } from "../../security/Authenticator.ts"
+import { Principal } from "../../security/Principal.ts"
+import * as TypeId from "../../security/TypeId.ts"
+import { SqliteClient } from "../../sqlite/SqliteClient.ts"
+import { ApiKey } from "./ApiKey.ts"
+
+/** In `DATA_DIR`. */
+const ADMIN_KEY_FILE = "admin.key"
+/** Readable and writable by the owner alone. */
+const OWNER_ONLY = 0o600
+/** Callers remembered, so that the next request of the same key needs no actor. */
+const PRINCIPALS_MAX = 10_000
+
+/** Index: the primary key. */
+const SELECT_BY_HASH = "SELECT stream FROM api_keys WHERE hash = ?"
+const SELECT_ANY = "SELECT 1 FROM api_keys LIMIT 1"
+
+/** The file for the first key could not be written: without it nobody could get in. */
+export class AdminKeyNotStored extends Schema.TaggedError<AdminKeyNotStored>()("AdminKeyNotStored", {
+  path: Schema.String,
+  cause: Schema.Defect(),
+}) {
+  override get message() {
+    return `the admin key cannot be written to ${this.path}`
+  }
+}
+
+/**
+ * An `Authenticator` for API keys. The table decides each time, so a revoked key is refused at once; only what a key can
+ * never lose is remembered.
+ */
+export const authenticatorLayer = Layer.effect(
+  Authenticator,
+  Effect.gen(function* () {
+    const { reader } = yield* SqliteClient
+    const apiKey = yield* ApiKey.client
+    const principals = new Map<string, { readonly hash: string; readonly principal: Principal }>()
+
+    const principalOf = Effect.fnUntraced(function* (id: string) {
+      const known = principals.get(id)
+      if (known !== undefined) return known
+      const { hash, owner, scopes, tier } = yield* Effect.mapError(
+        apiKey(id).Get(),
+        () => new AuthenticatorUnavailable(),
+      )
+      const found = { hash, principal: new Principal({ id, kind: "api_key", owner, scopes, tier }) }
+      if (principals.size >= PRINCIPALS_MAX) principals.clear()
+      principals.set(id, found)
+      return found
+    })
+
+    return Authenticator.of({
+      authenticate: Effect.fnUntraced(function* (credential) {
+        if (!ApiKeyFormat.isWellFormed(Redacted.value(credential))) return yield* new InvalidApiKey()
+        const hash = ApiKeyFormat.hash(credential)
+        const row = yield* Effect.try({
+          try: () => reader.prepare(SELECT_BY_HASH).get(hash),
+          catch: () => new AuthenticatorUnavailable(),
+        })
+        if (row === undefined) return yield* new InvalidApiKey()
+        const found = yield* principalOf(row["stream"] as string)
+        // The index found the row by the hash; the comparison that decides takes the same time wherever they differ.
+        if (!ApiKeyFormat.equalHashes(found.hash, hash)) return yield* new InvalidApiKey()
+        return found.principal
+      }),
+    })
+  }),
+)
+
+/**
+ * Makes sure that somebody can get in: with no key in the journal, takes over the one in `dataDir` or makes a new one
+ * and prints it.
+ */
+export const adminKeyLayer = (dataDir: string) =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { reader } = yield* SqliteClient
+      if (reader.prepare(SELECT_ANY).get() !== undefined) return
+      const path = join(dataDir, ADMIN_KEY_FILE)
+      // A crash between writing the file and the event leaves the file: the next start uses it.
+      const stored = existsSync(path) ? readFileSync(path, "utf8").trim() : ""
+      const isNew = !ApiKeyFormat.isWellFormed(stored)
+      const key = isNew
+        ? ApiKeyFormat.generate(randomBytes(ApiKeyFormat.RANDOM_BYTES))
+        : Redacted.make(stored)
+      if (isNew) yield* store(path, key)
+      const apiKey = yield* ApiKey.client
+      yield* apiKey(yield* TypeId.make("key")).Create({
+        name: "admin",
+        prefix: ApiKeyFormat.prefixOf(key),
+        hash: ApiKeyFormat.hash(key),
+        owner: yield* TypeId.make("user"),
+        scopes: ["admin"],
+        tier: "enterprise",
+      })
+      if (isNew) yield* Console.log(`Admin key (shown once, kept in ${path}): ${Redacted.value(key)}`)
+    }),
+  )
+
+const store = (path: string, key: Redacted.Redacted<string>) =>
+  Effect.try({
+    try: () => {
+      writeFileSync(`${path}.tmp`, `${Redacted.value(key)}\n`, { mode: OWNER_ONLY, flush: true })
+      renameSync(`${path}.tmp`, path)
+    },
+    catch: (cause) => new AdminKeyNotStored({ path, cause }),
+  })
