@@ -3,7 +3,7 @@
  * (snapshot, then the rest of the stream), passivated when idle or when too many are resident, and restarted from the
  * journal whenever what they hold can no longer be trusted.
  */
-import { Clock, Context, Effect, Exit, FiberSet, Layer, Schema } from "effect"
+import { Cause, Clock, Context, Effect, Exit, FiberSet, Layer, Schema } from "effect"
 import type { DomainEvent } from "../journal/DomainEvent.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
 import type { CommandContext, Decision } from "./Behavior.ts"
@@ -12,13 +12,17 @@ import { SnapshotStore } from "./SnapshotStore.ts"
 
 /** Actors kept in memory at most; the one idle for longest goes first. */
 const RESIDENT_ACTORS_MAX = 10_000
+/** An actor that nobody has asked for this long leaves memory. */
+export const PASSIVATE_AFTER_MS = 600_000
+/** Idle actors are looked for this often. */
+const PASSIVATION_INTERVAL_MS = 60_000
 /** Commands one actor may have waiting. */
-const ACTOR_MAILBOX_CAPACITY = 1_000
+export const ACTOR_MAILBOX_CAPACITY = 1_000
 /** This many defects of one actor within the window put it in quarantine. */
-const DEFECTS_MAX = 3
-const DEFECT_WINDOW_MS = 60_000
+export const DEFECTS_MAX = 3
+export const DEFECT_WINDOW_MS = 60_000
 /** How long an actor in quarantine refuses commands. */
-const QUARANTINE_MS = 300_000
+export const QUARANTINE_MS = 300_000
 
 /** The actor's behavior failed unexpectedly several times in a short while; it refuses commands until then. */
 export class Quarantined extends Schema.TaggedError<Quarantined>()("Quarantined", {
@@ -63,6 +67,8 @@ interface Cell {
   state: { value: unknown; version: number; snapshotVersion: number } | undefined
   defects: ReadonlyArray<number>
   quarantinedUntil: number
+  /** When it last handled commands. */
+  usedAt: number
 }
 
 /** Asks an actor: the effect ends with the actor's answer, once whatever it decided is durable. */
@@ -91,6 +97,12 @@ export class ActorSystem extends Context.Service<
       const fork = yield* FiberSet.runtime(fibers)()
       /** In order of last use, so that the first is the one to passivate. */
       const cells = new Map<string, Cell>()
+      let closed = false
+      // What was asked is still decided and answered; whoever asks later is interrupted, like all that outlives a scope.
+      yield* Effect.addFinalizer(() => {
+        closed = true
+        return FiberSet.awaitEmpty(fibers)
+      })
 
       const load = Effect.fnUntraced(function* (cell: Cell) {
         const { behavior, id } = cell
@@ -101,8 +113,11 @@ export class ActorSystem extends Context.Service<
             ? undefined
             : yield* snapshots.load(id, behavior.snapshots.revision)
         if (snapshot !== undefined) {
-          value = behavior.snapshots!.decode(snapshot.state)
-          version = snapshot.version
+          const decoded = yield* Effect.exit(Effect.sync(() => behavior.snapshots!.decode(snapshot.state)))
+          if (Exit.isSuccess(decoded)) {
+            value = decoded.value
+            version = snapshot.version
+          } else yield* Effect.logWarning("a snapshot could not be read and was ignored", { actor: id })
         }
         const snapshotVersion = version
         for (const recorded of yield* journal.readStream(id, { afterVersion: version })) {
@@ -118,18 +133,18 @@ export class ActorSystem extends Context.Service<
         if (settings === undefined || state === undefined) return
         if (state.version - state.snapshotVersion < settings.every) return
         state.snapshotVersion = state.version
-        yield* snapshots.save(cell.id, settings.revision, {
-          version: state.version,
-          state: settings.encode(state.value),
-        })
+        const encoded = yield* Effect.exit(Effect.sync(() => settings.encode(state.value)))
+        if (Exit.isFailure(encoded)) {
+          return yield* Effect.logError("a state does not fit its schema", { actor: cell.id }, encoded.cause)
+        }
+        yield* snapshots.save(cell.id, settings.revision, { version: state.version, state: encoded.value })
       })
 
-      /** A defect of the behavior: the sender sees it, the actor restarts from the journal, and too many quarantine it. */
-      const onDefect = (cell: Cell, command: Command, defect: unknown, now: number) =>
+      /** A defect of the behavior: the actor restarts from the journal, and too many of them quarantine it. */
+      const onDefect = (cell: Cell, defect: unknown, now: number) =>
         Effect.suspend(() => {
           cell.state = undefined
           cell.defects = [...cell.defects.filter((at) => now - at < DEFECT_WINDOW_MS), now]
-          command.answer(Exit.die(defect))
           if (cell.defects.length < DEFECTS_MAX) return Effect.void
           cell.quarantinedUntil = now + QUARANTINE_MS
           return Effect.logError("actor quarantined after repeated defects", { actor: cell.id, defect })
@@ -139,6 +154,7 @@ export class ActorSystem extends Context.Service<
       const handle = (cell: Cell, batch: ReadonlyArray<Command>): Effect.Effect<void> =>
         Effect.gen(function* () {
           const now = yield* Clock.currentTimeMillis
+          cell.usedAt = now
           if (now < cell.quarantinedUntil) {
             const quarantined = Exit.fail(new Quarantined({ actor: cell.id, until: cell.quarantinedUntil }))
             for (const command of batch) command.answer(quarantined)
@@ -149,6 +165,7 @@ export class ActorSystem extends Context.Service<
           )
           if (Exit.isFailure(loaded)) {
             for (const command of batch) command.answer(loaded)
+            if (Cause.hasDies(loaded.cause)) yield* onDefect(cell, Cause.squash(loaded.cause), now)
             return
           }
           const start = loaded.value
@@ -165,11 +182,16 @@ export class ActorSystem extends Context.Service<
             try {
               const context = { id: cell.id, now }
               const decision = cell.behavior.decide(value, command.tag, command.payload, context)
+              const before = version
               if (decision._tag === "Refused") {
-                answers.push(() => command.answer(Exit.fail(decision.refusal)))
+                // Refused because of what this batch has changed, it is only refused if that is durable.
+                answers.push((outcome) =>
+                  command.answer(
+                    Exit.isFailure(outcome) && before > start.version ? outcome : Exit.fail(decision.refusal),
+                  ),
+                )
                 continue
               }
-              const before = version
               for (const event of decision.events) {
                 value = cell.behavior.evolve(value, event, now)
                 version++
@@ -184,7 +206,8 @@ export class ActorSystem extends Context.Service<
               )
             } catch (defect) {
               // Nothing of this batch was appended yet: the others start over against a freshly loaded state.
-              yield* onDefect(cell, command, defect, now)
+              command.answer(Exit.die(defect))
+              yield* onDefect(cell, defect, now)
               const others = batch.filter((other) => other !== command)
               return others.length === 0 ? undefined : yield* handle(cell, others)
             }
@@ -206,7 +229,7 @@ export class ActorSystem extends Context.Service<
           cells.set(id, known)
           return known
         }
-        if (cells.size >= RESIDENT_ACTORS_MAX) passivateOne()
+        if (cells.size >= RESIDENT_ACTORS_MAX) passivateFirst()
         const cell: Cell = {
           id,
           behavior,
@@ -219,19 +242,32 @@ export class ActorSystem extends Context.Service<
           state: undefined,
           defects: [],
           quarantinedUntil: 0,
+          usedAt: 0,
         }
         cells.set(id, cell)
         return cell
       }
 
-      const passivateOne = () => {
+      const passivateFirst = () => {
         for (const [id, cell] of cells) {
-          if (cell.mailbox.isIdle) return void cells.delete(id)
+          if (cell.mailbox.isIdle && cell.quarantinedUntil === 0) return void cells.delete(id)
         }
       }
 
+      const passivateIdle = Effect.map(Clock.currentTimeMillis, (now) => {
+        for (const [id, cell] of cells) {
+          const idle = cell.mailbox.isIdle && now - cell.usedAt >= PASSIVATE_AFTER_MS
+          // A quarantine is known to the cell alone.
+          if (idle && cell.quarantinedUntil <= now) cells.delete(id)
+        }
+      })
+      yield* Effect.forkScoped(
+        Effect.forever(Effect.andThen(Effect.sleep(PASSIVATION_INTERVAL_MS), passivateIdle)),
+      )
+
       const ask: Ask = (behavior, id, tag, payload, metadata) =>
         Effect.callback<unknown, unknown>((resume) => {
+          if (closed) return resume(Effect.interrupt)
           const { mailbox } = cellOf(behavior, id)
           if (!mailbox.offer({ tag, payload, metadata, answer: resume })) resume(Effect.fail(mailbox.full))
         })

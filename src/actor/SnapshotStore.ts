@@ -27,7 +27,7 @@ export class SnapshotStore extends Context.Service<
   static readonly layer = Layer.effect(
     SnapshotStore,
     Effect.gen(function* () {
-      const { reader, writer } = yield* SqliteClient
+      const { reader, writer, writeLock } = yield* SqliteClient
       return SnapshotStore.of({
         load: (stream, revision) =>
           Effect.try(() => {
@@ -38,7 +38,10 @@ export class SnapshotStore extends Context.Service<
         save: (stream, revision, { version, state }) =>
           Effect.try(() => {
             writer.prepare(UPSERT).run(stream, version, revision, JSON.stringify(state))
-          }).pipe(Effect.catch((cause) => Effect.logDebug("a snapshot was not kept", { stream, cause }))),
+          }).pipe(
+            writeLock.withPermit,
+            Effect.catch((cause) => Effect.logDebug("a snapshot was not kept", { stream, cause })),
+          ),
       })
     }),
   )

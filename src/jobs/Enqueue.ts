@@ -36,9 +36,13 @@ export const isSameRequest = (
   b: Pick<JobSpec, "type" | "payload">,
 ): boolean => a.type === b.type && isDeepStrictEqual(a.payload, b.payload)
 
-/** The fold of a job's stream. Version 0 and absent when there is no such job. */
-export const loadJob = (journal: Journal["Service"], id: string): Effect.Effect<VersionedJob, JournalError> =>
-  Effect.map(journal.readStream(id), (events) => {
+/** The fold of a job's stream, to a version if one is given. Version 0 and absent when there is no such job. */
+export const loadJob = (
+  journal: Journal["Service"],
+  id: string,
+  version?: number,
+): Effect.Effect<VersionedJob, JournalError> =>
+  Effect.map(journal.readStream(id, { limit: version }), (events) => {
     let state = absent
     let version = 0
     for (const { event, recordedAt } of events) {

@@ -11,18 +11,18 @@ export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound"
 export class UnknownJobType extends Schema.TaggedError<UnknownJobType>()("UnknownJobType", {
   type: Schema.String,
   known: Schema.Array(Schema.String),
+  /** Which job of a batch. */
+  index: Schema.optionalKey(Schema.Int),
 }) {}
 
-/** One thing that is wrong with a payload. */
-export const PayloadIssue = Schema.Struct({
-  path: Schema.Array(Schema.Union([Schema.String, Schema.Number])),
-  message: Schema.String,
-})
 
 /** The payload does not fit its type's schema. */
 export class InvalidPayload extends Schema.TaggedError<InvalidPayload>()("InvalidPayload", {
   type: Schema.String,
+  /** The schema's error. */
   cause: Schema.Defect(),
+  /** Which job of a batch. */
+  index: Schema.optionalKey(Schema.Int),
 }) {}
 
 /** What the job is doing now does not allow this command. */
@@ -49,6 +49,3 @@ export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReuse
 export class TooManyQueues extends Schema.TaggedError<TooManyQueues>()("TooManyQueues", {
   max: Schema.Number,
 }) {}
-
-/** The queue is shutting down and takes nothing more. */
-export class QueueClosed extends Schema.TaggedError<QueueClosed>()("QueueClosed", { queue: Schema.String }) {}

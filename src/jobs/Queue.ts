@@ -2,7 +2,7 @@
  * The job queue of this process: submitting jobs, commanding them, and following them. It keeps one actor for each named
  * queue and finds the right one for a job; it decides nothing itself.
  */
-import { Clock, Context, Duration, Effect, FiberSet, Layer, type Scope, Schema, Stream } from "effect"
+import { Clock, Context, Duration, Effect, type Fiber, FiberSet, Layer, type Scope, Schema, Stream } from "effect"
 import type { Json } from "effect/Schema"
 import type { MailboxFull } from "../actor/Mailbox.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
@@ -130,22 +130,23 @@ export class Queue extends Context.Service<
     payload: Payload,
     { delay, ...options }: EnqueueOptions = {},
   ): Effect.Effect<Enqueued, SubmitError, Queue> {
-    return Effect.gen(function* () {
-      const queue = yield* Queue
-      const encoded = yield* Schema.encodeEffect(job.payload)(payload).pipe(
-        Effect.mapError((cause) => new InvalidPayload({ type: job.type, cause })),
+    return Effect.withFiber((fiber) => {
+      const queue = Context.getUnsafe(fiber.context, Queue)
+      const dueAt = delay === undefined ? undefined : nowOf(fiber) + Duration.toMillis(delay)
+      return Schema.encodeEffect(job.payload)(payload).pipe(
+        Effect.mapErrorEager((cause) => new InvalidPayload({ type: job.type, cause })),
+        Effect.flatMapEager((encoded) =>
+          queue.submit({
+            queue: job.queue,
+            maxAttempts: job.retry.maxAttempts,
+            timeoutMs: job.timeoutMs,
+            ...options,
+            dueAt,
+            type: job.type,
+            payload: (encoded ?? null) as Json,
+          }),
+        ),
       )
-      const dueAt =
-        delay === undefined ? undefined : (yield* Clock.currentTimeMillis) + Duration.toMillis(delay)
-      return yield* queue.submit({
-        queue: job.queue,
-        maxAttempts: job.retry.maxAttempts,
-        timeoutMs: job.timeoutMs,
-        ...options,
-        dueAt,
-        type: job.type,
-        payload: (encoded ?? null) as Json,
-      })
     })
   }
 
@@ -173,7 +174,12 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const live = new LiveProgress()
   let quiescent = false
 
-  const actorOf = (name: string): Effect.Effect<QueueActor, TooManyQueues> =>
+  const actorOf = (name: string): Effect.Effect<QueueActor, TooManyQueues> => {
+    const known = actors.get(name)
+    return known === undefined ? startActor(name) : Effect.succeed(known)
+  }
+
+  const startActor = (name: string): Effect.Effect<QueueActor, TooManyQueues> =>
     Effect.suspend(() => {
       const known = actors.get(name)
       if (known !== undefined) return Effect.succeed(known)
@@ -213,47 +219,46 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     Effect.map(load(id), (job) => ({ ...job, liveProgress: live.get(id) }))
 
   /** Checks the payload against its type and fills in what the type decides. */
-  const prepare = Effect.fnUntraced(function* (submission: Submission, now: number) {
+  const prepare = (
+    submission: Submission,
+    now: number,
+    index?: number,
+  ): Effect.Effect<NewJob, UnknownJobType | InvalidPayload> => {
+    const inBatch = index === undefined ? {} : { index }
     const { type, payload } = submission
     const registration = registrations.get(type)
     if (registration === undefined) {
-      return yield* new UnknownJobType({ type, known: [...registrations.keys()].toSorted() })
+      const known = [...registrations.keys()].toSorted()
+      return Effect.fail(new UnknownJobType({ type, known, ...inBatch }))
     }
     const { job } = registration
-    yield* Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
-      Effect.mapError((cause) => new InvalidPayload({ type, cause })),
-    )
-    const { dueAt, idempotencyKey, tags } = submission
-    const spec: JobSpec = {
-      queue: submission.queue ?? job.queue,
-      type,
-      priority: submission.priority ?? "normal",
-      payload,
-      max_attempts: submission.maxAttempts ?? job.retry.maxAttempts,
-      timeout_ms: submission.timeoutMs ?? job.timeoutMs,
-      ...(dueAt !== undefined && dueAt > now ? { due_at: dueAt } : {}),
-      ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
-      ...(tags === undefined || tags.length === 0 ? {} : { tags: [...new Set(tags)] }),
-    }
-    const id = submission.id ?? ids.next("job", now)
-    return { id, spec, metadata: submission.metadata } satisfies NewJob
-  })
+    return Effect.mapBothEager(Schema.decodeUnknownEffect(job.payload)(payload, STRICT), {
+      onFailure: (cause) => new InvalidPayload({ type, cause, ...inBatch }),
+      onSuccess: () => ({
+        id: submission.id ?? ids.next("job", now),
+        spec: specOf(submission, job, now),
+        metadata: submission.metadata,
+      }),
+    })
+  }
 
-  const submit = Effect.fnUntraced(function* (submission: Submission) {
-    const job = yield* prepare(submission, yield* Clock.currentTimeMillis)
-    const actor = yield* actorOf(job.spec.queue)
-    return (yield* actor.enqueue([job]))[0]!
-  })
+  // One step of the fiber as long as the schema is synchronous: generators cost 64 callers a fifth of their throughput.
+  const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
+    Effect.withFiber((fiber) =>
+      Effect.flatMapEager(prepare(submission, nowOf(fiber)), (job) =>
+        Effect.flatMapEager(actorOf(job.spec.queue), (actor) => actor.enqueue(job)),
+      ),
+    )
 
   const submitBatch = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
     const now = yield* Clock.currentTimeMillis
     const jobs: Array<NewJob> = []
-    for (const submission of submissions) jobs.push(yield* prepare(submission, now))
+    for (const [index, submission] of submissions.entries()) jobs.push(yield* prepare(submission, now, index))
     const byQueue = Map.groupBy(jobs, (job) => job.spec.queue)
     const [first] = byQueue
     if (first === undefined) return []
     const [queue, all] = first
-    if (byQueue.size === 1) return yield* (yield* actorOf(queue)).enqueue(all)
+    if (byQueue.size === 1) return yield* (yield* actorOf(queue)).enqueueAll(all)
     // Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice.
     const concerned: Array<QueueActor> = []
     for (const name of byQueue.keys()) concerned.push(yield* actorOf(name))
@@ -362,6 +367,26 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     }),
   })
 })
+
+/** The moment by the fiber's clock, without a step of its own. */
+const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number =>
+  fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+
+const specOf = (submission: Submission, job: Registration["job"], now: number): JobSpec => {
+  const { dueAt, idempotencyKey, tags } = submission
+  const spec: { -readonly [Key in keyof JobSpec]: JobSpec[Key] } = {
+    queue: submission.queue ?? job.queue,
+    type: submission.type,
+    priority: submission.priority ?? "normal",
+    payload: submission.payload,
+    max_attempts: submission.maxAttempts ?? job.retry.maxAttempts,
+    timeout_ms: submission.timeoutMs ?? job.timeoutMs,
+  }
+  if (dueAt !== undefined && dueAt > now) spec.due_at = dueAt
+  if (idempotencyKey !== undefined) spec.idempotency_key = idempotencyKey
+  if (tags !== undefined && tags.length > 0) spec.tags = [...new Set(tags)]
+  return spec
+}
 
 const isEnd = ({ _tag }: JobEvent): boolean =>
   _tag === "JobCompleted" || _tag === "JobDeadLettered" || _tag === "JobCancelled"

@@ -20,6 +20,10 @@ import {
 
 /** Events that one transaction takes at most, unless a single append holds more. The rest waits one turn. */
 const MAX_EVENTS_PER_COMMIT = 8_192
+/** Streams whose last version is remembered at least, so that most appends need no look-up. About 100 bytes each. */
+const VERSIONS_REMEMBERED = 10_000
+/** Index: UNIQUE (stream, version), one seek. */
+const SELECT_VERSION = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
 
 type Answer = (exit: Exit.Exit<ReadonlyArray<RecordedEvent>, JournalError>) => void
 
@@ -48,6 +52,9 @@ export class GroupCommit {
   #scheduled = false
   #closed = false
   #head: number
+  /** Last versions of streams, as they would be if the transaction under way commits; in two generations. */
+  #versions = new Map<string, number>()
+  #olderVersions = new Map<string, number>()
   #stats = { commits: 0, events: 0, failures: 0 }
 
   constructor(options: {
@@ -138,7 +145,7 @@ export class GroupCommit {
       this.#forget()
       // One bad append must not fail its neighbours: find it by giving each a savepoint. This path costs more and
       // is rare, so the ordinary one carries no savepoints at all.
-      if (group.length > 1 || isUniqueViolation(cause)) this.#commitSeparately(group)
+      if (group.length > 1 || isConflict(cause)) this.#commitSeparately(group)
       else this.#refuse(group, cause)
     }
   }
@@ -149,7 +156,7 @@ export class GroupCommit {
     const ends: Array<number> = []
     let position = this.#head
     for (const pending of group) {
-      position = record(pending, position, recorded)
+      position = this.#record(pending, position, recorded)
       ends.push(recorded.length)
     }
     this.#db.transaction(() => this.#apply(recorded))
@@ -167,11 +174,12 @@ export class GroupCommit {
         let position = this.#head
         for (const pending of group) {
           const recorded: Array<RecordedEvent> = []
-          const end = record(pending, position, recorded)
           this.#db.exec("SAVEPOINT append")
           try {
+            const end = this.#record(pending, position, recorded)
             this.#apply(recorded)
             this.#db.exec("RELEASE append")
+            position = end
           } catch (cause) {
             // Some errors end the whole transaction; then there is nothing left to save.
             if (!this.#db.isTransaction) throw cause
@@ -181,7 +189,6 @@ export class GroupCommit {
             answers.push(() => pending.answer(Exit.fail(refusal)))
             continue
           }
-          position = end
           for (const event of recorded) all.push(event)
           answers.push(() => pending.answer(Exit.succeed(recorded)))
         }
@@ -192,6 +199,38 @@ export class GroupCommit {
     }
     this.#committed(all)
     for (const answer of answers) answer()
+  }
+
+  /**
+   * Gives the events of an append their versions and positions; answers the last position used. A version that does
+   * not exist yet is refused here, since it would leave a gap; one that is taken, by the unique index.
+   */
+  #record(pending: PendingAppend, after: number, into: Array<RecordedEvent>): number {
+    const { recordedAt } = pending
+    let position = after
+    for (const { stream, expectedVersion, events, metadata } of pending.appends) {
+      if (expectedVersion > 0 && this.#versionOf(stream) !== expectedVersion) {
+        throw versionConflict(stream, expectedVersion)
+      }
+      let version = expectedVersion
+      for (const event of events) {
+        into.push({ position: ++position, stream, version: ++version, recordedAt, metadata, event })
+      }
+      this.#versions.set(stream, version)
+    }
+    if (this.#versions.size > VERSIONS_REMEMBERED) {
+      this.#olderVersions = this.#versions
+      this.#versions = new Map()
+    }
+    return position
+  }
+
+  #versionOf(stream: string): number {
+    return this.#versions.get(stream) ?? this.#olderVersions.get(stream) ?? this.#storedVersionOf(stream)
+  }
+
+  #storedVersionOf(stream: string): number {
+    return this.#db.prepare(SELECT_VERSION).get(stream)!["version"] as number
   }
 
   #apply(recorded: ReadonlyArray<RecordedEvent>): void {
@@ -214,42 +253,29 @@ export class GroupCommit {
 
   /** Inside the transaction: a version that is there already is a conflict; everything else is the store's fault. */
   #refusalOf(pending: PendingAppend, cause: unknown): JournalError {
+    if (cause instanceof JournalError) return cause
     if (isUniqueViolation(cause)) {
-      const versionOf = this.#db.prepare(
-        "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?",
-      )
+      const seen = new Set<string>()
       for (const { stream, expectedVersion } of pending.appends) {
-        if (versionOf.get(stream)?.["version"] !== expectedVersion) {
-          return new JournalError({ reason: new VersionConflict({ stream, expectedVersion }) })
-        }
+        if (seen.has(stream)) continue
+        seen.add(stream)
+        if (this.#storedVersionOf(stream) !== expectedVersion) return versionConflict(stream, expectedVersion)
       }
     }
     return isDiskFull(cause) ? storeFull(cause) : storeFailed(cause)
   }
 
   #forget(): void {
+    this.#versions = new Map()
+    this.#olderVersions = new Map()
     for (const projection of this.#projections) projection.forget()
   }
 }
 
 const storeFull = (cause: unknown) => new JournalError({ reason: new StoreFull({ cause }) })
 const storeFailed = (cause: unknown) => new JournalError({ reason: new StoreFailed({ cause }) })
+const versionConflict = (stream: string, expectedVersion: number) =>
+  new JournalError({ reason: new VersionConflict({ stream, expectedVersion }) })
 
-/** Gives the events of an append their versions and positions; answers the last position used. */
-const record = (pending: PendingAppend, after: number, into: Array<RecordedEvent>): number => {
-  let position = after
-  for (const { stream, expectedVersion, events, metadata } of pending.appends) {
-    let version = expectedVersion
-    for (const event of events) {
-      into.push({
-        position: ++position,
-        stream,
-        version: ++version,
-        recordedAt: pending.recordedAt,
-        metadata,
-        event,
-      })
-    }
-  }
-  return position
-}
+/** What only the append itself is to blame for. */
+const isConflict = (cause: unknown) => cause instanceof JournalError || isUniqueViolation(cause)

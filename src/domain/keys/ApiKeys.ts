@@ -3,11 +3,11 @@
  * says it once, and keeps it in a file that only its owner can read.
  */
 import { randomBytes } from "node:crypto"
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Console, Effect, Layer, Redacted, Schema } from "effect"
+import { Console, Effect, Layer, Redacted } from "effect"
 import * as ApiKeyFormat from "../../security/ApiKeyFormat.ts"
 import { Authenticator, AuthenticatorUnavailable, InvalidApiKey } from "../../security/Authenticator.ts"
+import * as OwnerOnlyFile from "../../security/OwnerOnlyFile.ts"
 import { Principal } from "../../security/Principal.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
@@ -15,24 +15,12 @@ import { ApiKey } from "./ApiKey.ts"
 
 /** In `DATA_DIR`. */
 const ADMIN_KEY_FILE = "admin.key"
-/** Readable and writable by the owner alone. */
-const OWNER_ONLY = 0o600
 /** Callers remembered, so that the next request of the same key needs no actor. */
 const PRINCIPALS_MAX = 10_000
 
 /** Index: the primary key. */
 const SELECT_BY_HASH = "SELECT stream FROM api_keys WHERE hash = ?"
 const SELECT_ANY = "SELECT 1 FROM api_keys LIMIT 1"
-
-/** The file for the first key could not be written: without it nobody could get in. */
-export class AdminKeyNotStored extends Schema.TaggedError<AdminKeyNotStored>()("AdminKeyNotStored", {
-  path: Schema.String,
-  cause: Schema.Defect(),
-}) {
-  override get message() {
-    return `the admin key cannot be written to ${this.path}`
-  }
-}
 
 /**
  * An `Authenticator` for API keys. The table decides each time, so a revoked key is refused at once; only what a key can
@@ -87,12 +75,12 @@ export const adminKeyLayer = (dataDir: string) =>
       if (reader.prepare(SELECT_ANY).get() !== undefined) return
       const path = join(dataDir, ADMIN_KEY_FILE)
       // A crash between writing the file and the event leaves the file: the next start uses it.
-      const stored = existsSync(path) ? readFileSync(path, "utf8").trim() : ""
+      const stored = (yield* OwnerOnlyFile.read(path)) ?? ""
       const isNew = !ApiKeyFormat.isWellFormed(stored)
       const key = isNew
         ? ApiKeyFormat.generate(randomBytes(ApiKeyFormat.RANDOM_BYTES))
         : Redacted.make(stored)
-      if (isNew) yield* store(path, key)
+      if (isNew) yield* OwnerOnlyFile.write(path, Redacted.value(key))
       const apiKey = yield* ApiKey.client
       yield* apiKey(yield* TypeId.make("key")).Create({
         name: "admin",
@@ -105,12 +93,3 @@ export const adminKeyLayer = (dataDir: string) =>
       if (isNew) yield* Console.log(`Admin key (shown once, kept in ${path}): ${Redacted.value(key)}`)
     }),
   )
-
-const store = (path: string, key: Redacted.Redacted<string>) =>
-  Effect.try({
-    try: () => {
-      writeFileSync(`${path}.tmp`, `${Redacted.value(key)}\n`, { mode: OWNER_ONLY, flush: true })
-      renameSync(`${path}.tmp`, path)
-    },
-    catch: (cause) => new AdminKeyNotStored({ path, cause }),
-  })

@@ -16,8 +16,8 @@ export const ProjectSettings = Schema.Struct({
   default_height: Schema.Int,
   /** Frames a second. */
   default_fps: Schema.Int,
-  /** Seconds. */
-  default_duration_sec: Schema.Finite,
+  /** Seconds, where the composition takes a length; null: as long as the composition is by itself. */
+  default_duration_sec: Schema.NullOr(Schema.Finite),
 })
 export type ProjectSettings = typeof ProjectSettings.Type
 
@@ -26,7 +26,7 @@ export const DEFAULT_SETTINGS: ProjectSettings = {
   default_width: 1080,
   default_height: 1920,
   default_fps: 30,
-  default_duration_sec: 5,
+  default_duration_sec: null,
 }
 
 const ProjectCreated = Schema.TaggedStruct("ProjectCreated", {

@@ -1,0 +1,84 @@
+/**
+ * The whole application as one Layer: the system of `RenderOwl.ts`, what it knows to do, and the HTTP server in front.
+ * The order is that of the stop: first no new work, then HTTP, then the handlers, then the database.
+ */
+import { randomBytes } from "node:crypto"
+import { join } from "node:path"
+import { Effect, Layer, Logger, Redacted, References } from "effect"
+import * as Routes from "./api/Routes.ts"
+import { healthChecks } from "./api/system/HealthChecks.ts"
+import type { Settings } from "./Config.ts"
+import { DemoJobsLive } from "./domain/demo/DemoJobs.ts"
+import { adminKeyLayer, authenticatorLayer } from "./domain/keys/ApiKeys.ts"
+import { RenderEngine } from "./domain/renders/RenderEngine.ts"
+import { RenderFolder, RenderVideoLive } from "./domain/renders/RenderJob.ts"
+import { Renders } from "./domain/renders/Renders.ts"
+import { CursorSecret } from "./http/Cursor.ts"
+import { Drain } from "./http/Drain.ts"
+import { ProblemBase } from "./http/Problem.ts"
+import * as Server from "./http/Server.ts"
+import { Queue } from "./jobs/Queue.ts"
+import * as RenderOwl from "./RenderOwl.ts"
+import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
+import { Health } from "./telemetry/Health.ts"
+
+/** Requests in flight may take this long at the stop. */
+const HTTP_GRACE = "5 seconds"
+/** Jobs in flight may take this long after that; together well within the 15 seconds of the whole stop. */
+const JOBS_GRACE = "8 seconds"
+
+/** The secret behind list cursors; it outlives restarts, so that lists do. */
+const cursorSecret = (dataDir: string) =>
+  Layer.effect(
+    CursorSecret,
+    Effect.map(
+      OwnerOnlyFile.readOrCreate(join(dataDir, "cursor.key"), () => randomBytes(32).toString("base64url")),
+      Redacted.make,
+    ),
+  )
+
+/** The moment the stop begins, no attempt is started any more. */
+const stopTakingWork = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const queue = yield* Queue
+    yield* Effect.addFinalizer(() => queue.quiesce)
+  }),
+)
+
+/** For people on a terminal, and one JSON object a line for everything else. */
+const logging = (settings: Settings) =>
+  Layer.mergeAll(
+    Logger.layer([process.stdout.isTTY ? Logger.consolePretty() : Logger.consoleJson]),
+    Layer.succeed(References.MinimumLogLevel, settings.logLevel),
+  )
+
+/** RenderOwl as the settings say. */
+export const layer = (settings: Settings) => {
+  const { dataDir } = settings
+  const system = RenderOwl.layer({
+    database: { filename: settings.queueDbPath, synchronous: settings.synchronous },
+    concurrency: settings.queueConcurrency,
+    grace: JOBS_GRACE,
+  })
+  const renders = Layer.mergeAll(RenderVideoLive, Renders.layer).pipe(
+    Layer.provideMerge(RenderEngine.layer({ encoder: settings.videoEncoder })),
+    Layer.provideMerge(RenderFolder.layer(join(dataDir, "renders"))),
+  )
+  const handlers = settings.demoJobs ? Layer.mergeAll(renders, DemoJobsLive) : renders
+  const server = Server.layer(Routes.layer, {
+    host: settings.host,
+    port: settings.port,
+    grace: HTTP_GRACE,
+  }).pipe(
+    Layer.provideMerge(Drain.layer),
+    Layer.provide([authenticatorLayer, cursorSecret(dataDir), Health.layer(healthChecks(dataDir))]),
+  )
+  return stopTakingWork.pipe(
+    Layer.provideMerge(server),
+    Layer.provideMerge(handlers),
+    Layer.provideMerge(adminKeyLayer(dataDir)),
+    Layer.provideMerge(system),
+    Layer.provide(Layer.succeed(ProblemBase, settings.problemBase)),
+    Layer.provideMerge(logging(settings)),
+  )
+}

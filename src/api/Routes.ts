@@ -1,0 +1,37 @@
+/**
+ * Every route that is served: the API, its documentation, and the pages that explain problems.
+ */
+import { Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { Authorization } from "../http/Authorization.ts"
+import { Contract } from "../http/Contract.ts"
+import * as Documentation from "../http/Documentation.ts"
+import * as ErrorPages from "../http/ErrorPages.ts"
+import { SystemLive } from "./system/Handlers.ts"
+import { ApiV1 } from "./v1/ApiV1.ts"
+import { CompositionsLive } from "./v1/compositions/Handlers.ts"
+import { DeadLettersLive } from "./v1/dead-letters/Handlers.ts"
+import { JobsLive } from "./v1/jobs/Handlers.ts"
+import { ProjectsLive } from "./v1/projects/Handlers.ts"
+import { QueuesLive } from "./v1/queues/Handlers.ts"
+import { RendersLive } from "./v1/renders/Handlers.ts"
+
+const groups = Layer.mergeAll(
+  SystemLive,
+  ProjectsLive,
+  CompositionsLive,
+  RendersLive,
+  JobsLive,
+  QueuesLive,
+  DeadLettersLive,
+)
+
+/** The routes, for `Server.layer`. */
+export const layer = Layer.mergeAll(
+  HttpApiBuilder.layer(ApiV1).pipe(
+    Layer.provide(groups),
+    Layer.provide([Authorization.layer, Contract.layer]),
+  ),
+  Documentation.layer(ApiV1),
+  ErrorPages.layer,
+)

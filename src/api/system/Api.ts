@@ -1,0 +1,33 @@
+/**
+ * Routes for operators and their tools: whether the process lives, whether it takes work, and how well it is. They need
+ * no credentials.
+ */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
+
+const CheckJson = Schema.Struct({
+  name: Schema.String,
+  critical: Schema.Boolean,
+  status: Schema.Literals(["pass", "fail"]),
+  detail: Schema.String,
+  duration_ms: Schema.Int,
+})
+
+const HealthJson = Schema.Struct({
+  status: Schema.Literals(["healthy", "degraded", "unhealthy"]),
+  checks: Schema.Array(CheckJson),
+}).annotate({ identifier: "Health" })
+
+export class SystemApi extends HttpApiGroup.make("system")
+  .add(
+    HttpApiEndpoint.get("live", "/live", { success: Schema.Struct({ status: Schema.Literal("live") }) }),
+    HttpApiEndpoint.get("ready", "/ready", {
+      success: Schema.Struct({ status: Schema.Literal("ready") }),
+      error: ServiceUnavailableProblem,
+    }),
+    HttpApiEndpoint.get("health", "/health", {
+      success: [HealthJson, HealthJson.pipe(HttpApiSchema.status(503))],
+    }),
+  )
+  .annotateMerge(OpenApi.annotations({ title: "System", description: "Health of this process" })) {}

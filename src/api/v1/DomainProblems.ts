@@ -1,0 +1,119 @@
+/**
+ * The one place where domain errors become problems. Errors without a case here are unexpected and end as
+ * `internal-error`.
+ */
+import { Effect, Schema } from "effect"
+import type { MailboxFull } from "../../actor/Mailbox.ts"
+import type { Quarantined } from "../../actor/ActorSystem.ts"
+import type {
+  ProjectChangedMeanwhile,
+  ProjectIsArchived,
+  ProjectNotFound,
+} from "../../domain/projects/Project.ts"
+import type { RenderError } from "../../domain/renders/RenderError.ts"
+import type { RenderNotFound } from "../../domain/renders/Renders.ts"
+import { fieldErrors } from "../../http/FieldError.ts"
+import * as ProblemMapper from "../../http/ProblemMapper.ts"
+import { PreconditionFailedProblem, ValidationFailedProblem } from "../../http/RequestProblems.ts"
+import {
+  ConflictProblem,
+  GoneProblem,
+  IdempotencyKeyReusedProblem,
+  JobNotFoundProblem,
+  ProjectNotFoundProblem,
+  RenderNotFoundProblem,
+} from "../../http/ResourceProblems.ts"
+import { MailboxFullProblem, ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
+import type {
+  IdempotencyKeyReused,
+  InvalidPayload,
+  JobConflict,
+  JobNotFound,
+  TooManyQueues,
+  UnknownJobType,
+} from "../../jobs/JobErrors.ts"
+import type { JournalError } from "../../journal/Journal.ts"
+
+/** Problems that any route may answer whose work goes through the journal. */
+export const StoreProblems = [ServiceUnavailableProblem, MailboxFullProblem, ConflictProblem] as const
+
+/** Where a job of a batch stands in the body. */
+const inBatch = (index: number | undefined): ReadonlyArray<string | number> =>
+  index === undefined ? [] : ["jobs", index]
+
+export const toProblem = ProblemMapper.make({
+  JobNotFound: ({ id }: JobNotFound) => new JobNotFoundProblem({ detail: `No job has the id ${id}.` }),
+  JobConflict: ({ command, status }: JobConflict) =>
+    new ConflictProblem({ detail: `A job that is ${status} does not take the command ${command}.` }),
+  UnknownJobType: ({ index, known }: UnknownJobType) =>
+    new ValidationFailedProblem({
+      detail: "No job type of this name is registered.",
+      errors: [
+        {
+          field: [...inBatch(index), "type"].join("."),
+          code: "invalid_value",
+          message: `must be one of ${known.join(", ")}`,
+        },
+      ],
+    }),
+  InvalidPayload: ({ cause, index, type }: InvalidPayload) =>
+    new ValidationFailedProblem({
+      detail: `The payload does not fit the job type ${type}.`,
+      errors: Schema.isSchemaError(cause) ? fieldErrors(cause.issue, [...inBatch(index), "payload"]) : [],
+    }),
+  IdempotencyKeyReused: ({ id, key }: IdempotencyKeyReused) =>
+    new IdempotencyKeyReusedProblem({ detail: `The key ${key} belongs to ${id}, which is another request.` }),
+  TooManyQueues: ({ max }: TooManyQueues) =>
+    new ConflictProblem({ detail: `There are ${max} queues already, which is as many as there may be.` }),
+  ProjectNotFound: ({ id }: ProjectNotFound) =>
+    new ProjectNotFoundProblem({ detail: `No project has the id ${id}.` }),
+  ProjectIsArchived: ({ id }: ProjectIsArchived) =>
+    new GoneProblem({ detail: `The project ${id} was archived.` }),
+  ProjectChangedMeanwhile: ({ version }: ProjectChangedMeanwhile) =>
+    new PreconditionFailedProblem({ current_etag: `"${version}"` }),
+  RenderNotFound: ({ id }: RenderNotFound) =>
+    new RenderNotFoundProblem({ detail: `No render has the id ${id}.` }),
+  RenderError: ({ reason }: RenderError) => {
+    switch (reason._tag) {
+      case "UnknownComposition":
+        return new ValidationFailedProblem({
+          detail: "There is no composition of this id.",
+          errors: [
+            {
+              field: "composition_id",
+              code: "invalid_value",
+              message: `must be one of ${reason.known.join(", ")}`,
+            },
+          ],
+        })
+      case "InvalidRequest":
+        return new ValidationFailedProblem({
+          errors: reason.issues.map(({ code, message, path }) => ({ field: path.join("."), code, message })),
+        })
+      default:
+        return new ServiceUnavailableProblem({ detail: "The renderer is not available right now." })
+    }
+  },
+  MailboxFull: (_: MailboxFull) => new MailboxFullProblem({}),
+  Quarantined: (_: Quarantined) =>
+    new ServiceUnavailableProblem({
+      detail: "This resource failed repeatedly and is closed for some minutes.",
+    }),
+  // Which of them it was is the operator's business; the caller is told that nothing was kept.
+  JournalError: ({ reason }: JournalError) =>
+    reason._tag === "VersionConflict"
+      ? new ConflictProblem({ detail: "Somebody else changed the resource at the same moment." })
+      : new ServiceUnavailableProblem({ detail: "The store cannot be written right now. Nothing was kept." }),
+})
+
+/** Errors that cannot happen here: not to find what was just listed or made is a fault of ours, not of the caller. */
+export const impossible =
+  <const Tags extends ReadonlyArray<string>>(...tags: Tags) =>
+  <A, E extends { readonly _tag: string }, R>(
+    effect: Effect.Effect<A, E, R>,
+  ): Effect.Effect<A, Exclude<E, { readonly _tag: Tags[number] }>, R> =>
+    Effect.catch(effect, (error) =>
+      tags.includes(error._tag)
+        ? Effect.die(error)
+        : Effect.fail(error as Exclude<E, { readonly _tag: Tags[number] }>),
+    )

@@ -1,0 +1,19 @@
+/**
+ * Moments on the wire: RFC 3339 in UTC with milliseconds. Inside they are milliseconds since 1970.
+ */
+import { Schema, SchemaGetter } from "effect"
+
+/** Milliseconds since 1970 ↔ `2026-11-22T06:00:00.000Z`. Any offset is accepted and shown in UTC. */
+export const Timestamp = Schema.String.pipe(
+  Schema.check(
+    Schema.isPattern(/^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/, {
+      expected: "an RFC 3339 time like 2026-11-22T06:00:00Z",
+    }),
+    Schema.makeFilter((text: string) => !Number.isNaN(Date.parse(text)), { expected: "a time that exists" }),
+  ),
+  Schema.decodeTo(Schema.Int, {
+    decode: SchemaGetter.transform((text: string) => Date.parse(text)),
+    encode: SchemaGetter.transform((millis: number) => new Date(millis).toISOString()),
+  }),
+  Schema.annotate({ identifier: "Timestamp" }),
+)

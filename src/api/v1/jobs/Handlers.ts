@@ -1,0 +1,189 @@
+/**
+ * What the job routes do.
+ */
+import { Clock, Effect, Schema, Stream } from "effect"
+import { type Headers, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
+import { preferred } from "../../../http/Accept.ts"
+import * as Cursor from "../../../http/Cursor.ts"
+import * as Pagination from "../../../http/Pagination.ts"
+import * as Prefer from "../../../http/Prefer.ts"
+import { JobNotCancellableProblem } from "../../../http/ResourceProblems.ts"
+import * as ServerSentEvents from "../../../http/ServerSentEvents.ts"
+import { loadJob } from "../../../jobs/Enqueue.ts"
+import { JobNotFound } from "../../../jobs/JobErrors.ts"
+import type { JobEvent } from "../../../jobs/JobEvents.ts"
+import { JobList } from "../../../jobs/JobList.ts"
+import { isFinished } from "../../../jobs/JobState.ts"
+import { type JobUpdate, Queue, type Submission } from "../../../jobs/Queue.ts"
+import { type EventMetadata, Journal } from "../../../journal/Journal.ts"
+import { ApiV1 } from "../ApiV1.ts"
+import { impossible, toProblem } from "../DomainProblems.ts"
+import { requestMetadata } from "../RequestMetadata.ts"
+import type { NewJob } from "./Api.ts"
+import { JobJson, toJobJson, toProgressJson } from "./JobJson.ts"
+
+const JobsCursor = Cursor.make("jobs", Schema.Struct({ position: Schema.Int }))
+
+/** The submission that a request body stands for. */
+const toSubmission = (job: typeof NewJob.Type, now: number, metadata: EventMetadata): Submission => ({
+  type: job.type,
+  payload: job.payload ?? null,
+  queue: job.queue,
+  priority: job.priority,
+  dueAt: job.delay_ms === undefined ? job.scheduled_at : now + job.delay_ms,
+  maxAttempts: job.max_attempts,
+  timeoutMs: job.timeout_ms,
+  idempotencyKey: job.idempotency_key,
+  tags: job.tags,
+  metadata,
+})
+
+/** Whether the caller asked for a live stream. */
+export const wantsEventStream = (headers: Headers.Headers): boolean =>
+  preferred(headers["accept"], ["application/json", "text/event-stream"]) === "text/event-stream"
+
+/** One event as JSON: its type, and its data without the tag. */
+export const toEventJson = (update: {
+  readonly version: number
+  readonly at: number
+  readonly event: JobEvent
+}) => {
+  const { _tag: type, ...data } = update.event
+  return { version: update.version, type, recorded_at: update.at, data }
+}
+
+/** A job's update on the wire: journaled events carry their version as id, live progress carries none. */
+export const toServerSentEvent = (update: JobUpdate): ServerSentEvents.ServerSentEvent => {
+  if (update._tag === "Progress") {
+    const { updated_at, ...progress } = toProgressJson(update.progress)!
+    return { event: "progress", data: { ...progress, updated_at: new Date(updated_at).toISOString() } }
+  }
+  const { recorded_at, ...event } = toEventJson(update)
+  return {
+    id: update.version,
+    event: event.type,
+    data: { ...event, recorded_at: new Date(recorded_at).toISOString() },
+  }
+}
+
+const encodeJob = HttpServerResponse.schemaJson(JobJson)
+const respondExisting = (body: typeof JobJson.Type, headers: Readonly<Record<string, string>>) =>
+  Effect.orDie(encodeJob(body, { status: 200, headers }))
+
+export const JobsLive = HttpApiBuilder.group(
+  ApiV1,
+  "jobs",
+  Effect.fnUntraced(function* (handlers) {
+    const queue = yield* Queue
+    const list = yield* JobList
+    const journal = yield* Journal
+
+    const show = (id: string) =>
+      Effect.gen(function* () {
+        return toJobJson(yield* queue.get(id), yield* Clock.currentTimeMillis)
+      })
+
+    return handlers.handleAll({
+      submit: ({ payload, request }) =>
+        Effect.gen(function* () {
+          const now = yield* Clock.currentTimeMillis
+          const { id, deduplicated } = yield* queue.submit(toSubmission(payload, now, yield* requestMetadata))
+          const wait = Prefer.wait(request.headers)
+          if (wait !== undefined) yield* Effect.timeoutOption(queue.await(id), wait.duration)
+          const job = yield* queue.get(id)
+          const body = toJobJson(job, yield* Clock.currentTimeMillis)
+          const headers = { location: `/v1/jobs/${id}`, ...wait?.headers }
+          // Both answers have the same shape, so the status is chosen here and not by the schema.
+          if (deduplicated || (wait !== undefined && isFinished(job.state)))
+            return yield* respondExisting(body, headers)
+          return HttpApiSchema.withHeaders({ body, headers })
+        }).pipe(impossible("JobNotFound"), toProblem),
+
+      submitBatch: ({ payload }) =>
+        Effect.gen(function* () {
+          const now = yield* Clock.currentTimeMillis
+          const metadata = yield* requestMetadata
+          const data = yield* queue.submitBatch(payload.jobs.map((job) => toSubmission(job, now, metadata)))
+          return { data }
+        }).pipe(toProblem),
+
+      list: ({ query, request }) =>
+        Effect.gen(function* () {
+          const {
+            cursor,
+            limit,
+            created_after: createdAfter,
+            created_before: createdBefore,
+            ...filter
+          } = query
+          const before = (yield* JobsCursor.decode(cursor))?.position ?? Number.MAX_SAFE_INTEGER
+          const rows = yield* list.page(
+            { ...filter, createdAfter, createdBefore },
+            { before, limit: limit + 1 },
+          )
+          const page = yield* Pagination.page({
+            request,
+            rows,
+            limit,
+            cursor: JobsCursor,
+            positionOf: ({ position }) => ({ position }),
+          })
+          const data = yield* Effect.forEach(page.body.data, ({ id }) => show(id))
+          return HttpApiSchema.withHeaders({ body: { ...page.body, data }, headers: page.headers })
+        }).pipe(impossible("JobNotFound"), toProblem),
+
+      get: ({ params: { id }, query: { version } }) =>
+        Effect.gen(function* () {
+          if (version === undefined) return yield* show(id)
+          const job = yield* loadJob(journal, id, version)
+          if (job.version === 0) return yield* new JobNotFound({ id })
+          return toJobJson(job, yield* Clock.currentTimeMillis)
+        }).pipe(toProblem),
+
+      events: ({ params: { id }, request }) =>
+        Effect.gen(function* () {
+          yield* queue.get(id)
+          if (wantsEventStream(request.headers)) {
+            const after = (yield* ServerSentEvents.lastEventId(request)) ?? 0
+            return yield* ServerSentEvents.respond(Stream.map(queue.follow(id, after), toServerSentEvent))
+          }
+          const events = yield* journal.readStream(id)
+          return {
+            data: events.map(({ version, recordedAt, event }) =>
+              toEventJson({ version, at: recordedAt, event: event as JobEvent }),
+            ),
+          }
+        }).pipe(toProblem),
+
+      cancel: ({ params: { id } }) =>
+        Effect.gen(function* () {
+          yield* queue.cancel(id, undefined, yield* requestMetadata)
+          return yield* show(id)
+        }).pipe(
+          Effect.catchTag("JobConflict", ({ status }) =>
+            Effect.fail(new JobNotCancellableProblem({ current_status: status })),
+          ),
+          toProblem,
+        ),
+
+      retry: ({ params: { id } }) =>
+        Effect.gen(function* () {
+          yield* queue.retry(id, yield* requestMetadata)
+          return yield* show(id)
+        }).pipe(toProblem),
+
+      reschedule: ({ params: { id }, payload }) =>
+        Effect.gen(function* () {
+          yield* queue.reschedule(id, payload.scheduled_at, yield* requestMetadata)
+          return yield* show(id)
+        }).pipe(toProblem),
+
+      prioritize: ({ params: { id }, payload }) =>
+        Effect.gen(function* () {
+          yield* queue.prioritize(id, payload.priority, yield* requestMetadata)
+          return yield* show(id)
+        }).pipe(toProblem),
+    })
+  }),
+)

@@ -1,0 +1,144 @@
+/**
+ * A job as clients see it, and how it is made from the job's state.
+ */
+import { Schema } from "effect"
+import { JobFailure, Priority, StallReason } from "../../../jobs/JobEvents.ts"
+import {
+  type AttemptRecord,
+  JOB_STATUSES,
+  type JobState,
+  type ProgressRecord,
+  statusAt,
+} from "../../../jobs/JobState.ts"
+import { Timestamp } from "../Timestamp.ts"
+
+const Progress = Schema.Struct({
+  attempt: Schema.Int,
+  percent: Schema.Finite,
+  message: Schema.NullOr(Schema.String),
+  detail: Schema.NullOr(Schema.Json),
+  updated_at: Timestamp,
+})
+
+const Attempt = Schema.Struct({
+  number: Schema.Int,
+  worker: Schema.String,
+  started_at: Timestamp,
+  ended_at: Schema.NullOr(Timestamp),
+  outcome: Schema.NullOr(Schema.Literals(["completed", "failed", "stalled", "cancelled"])),
+  stall_reason: Schema.NullOr(StallReason),
+  wait_ms: Schema.Int,
+  processing_ms: Schema.NullOr(Schema.Int),
+  error: Schema.NullOr(JobFailure),
+})
+
+const Step = Schema.Struct({
+  name: Schema.String,
+  attempt: Schema.Int,
+  completed_at: Timestamp,
+  result: Schema.Json,
+})
+
+export const JobStatusName = Schema.Literals(JOB_STATUSES).annotate({ identifier: "JobStatus" })
+
+export const JobJson = Schema.Struct({
+  id: Schema.String,
+  type: Schema.String,
+  queue: Schema.String,
+  status: JobStatusName,
+  priority: Priority,
+  payload: Schema.Json,
+  tags: Schema.Array(Schema.String),
+  idempotency_key: Schema.NullOr(Schema.String),
+  attempt: Schema.Int,
+  max_attempts: Schema.Int,
+  timeout_ms: Schema.Int,
+  /** Of the job's stream: what `?version=` and `Last-Event-ID` count. */
+  version: Schema.Int,
+  created_at: Timestamp,
+  due_at: Timestamp,
+  started_at: Schema.NullOr(Timestamp),
+  finished_at: Schema.NullOr(Timestamp),
+  progress: Schema.NullOr(Progress),
+  result: Schema.NullOr(Schema.Json),
+  error: Schema.NullOr(JobFailure),
+  steps: Schema.Array(Step),
+  attempts: Schema.Array(Attempt),
+  metrics: Schema.Struct({
+    /** Of the newest attempt: from being due to being started. */
+    wait_ms: Schema.NullOr(Schema.Int),
+    /** All attempts together. */
+    processing_ms: Schema.Int,
+    /** From being enqueued to the end. */
+    total_ms: Schema.NullOr(Schema.Int),
+    retry_count: Schema.Int,
+  }),
+}).annotate({ identifier: "Job" })
+
+export interface Job {
+  readonly id: string
+  readonly state: JobState
+  readonly version: number
+  readonly liveProgress?: ProgressRecord | undefined
+}
+
+/** The job at the moment `now`. */
+export const toJobJson = ({ id, state, version, liveProgress }: Job, now: number): typeof JobJson.Type => {
+  const newest = state.attempts.at(-1)
+  return {
+    id,
+    type: state.type,
+    queue: state.queue,
+    status: statusAt(state, now),
+    priority: state.priority,
+    payload: state.payload,
+    tags: state.tags,
+    idempotency_key: state.idempotencyKey ?? null,
+    attempt: state.attempt,
+    max_attempts: state.maxAttempts,
+    timeout_ms: state.timeoutMs,
+    version,
+    created_at: state.enqueuedAt,
+    due_at: state.dueAt,
+    started_at: state.attempts[0]?.startedAt ?? null,
+    finished_at: state.finishedAt ?? null,
+    progress: toProgressJson(liveProgress ?? state.progress),
+    result: state.result ?? null,
+    error: state.error ?? null,
+    steps: state.steps.map(({ completedAt, ...step }) => ({ ...step, completed_at: completedAt })),
+    attempts: state.attempts.map(toAttemptJson),
+    metrics: {
+      wait_ms: newest?.waitMs ?? null,
+      processing_ms: state.attempts.reduce((sum, attempt) => sum + (processingMs(attempt, now) ?? 0), 0),
+      total_ms: state.finishedAt === undefined ? null : state.finishedAt - state.enqueuedAt,
+      retry_count: Math.max(0, state.attempt - 1),
+    },
+  }
+}
+
+export const toProgressJson = (progress: ProgressRecord | undefined): typeof Progress.Type | null =>
+  progress === undefined
+    ? null
+    : {
+        attempt: progress.attempt,
+        percent: progress.percent,
+        message: progress.message ?? null,
+        detail: progress.detail ?? null,
+        updated_at: progress.at,
+      }
+
+/** Time spent so far by an attempt that has not ended. */
+const processingMs = ({ endedAt, startedAt }: AttemptRecord, now: number): number | null =>
+  Math.max(0, (endedAt ?? now) - startedAt)
+
+const toAttemptJson = (attempt: AttemptRecord): typeof Attempt.Type => ({
+  number: attempt.number,
+  worker: attempt.worker,
+  started_at: attempt.startedAt,
+  ended_at: attempt.endedAt ?? null,
+  outcome: attempt.outcome ?? null,
+  stall_reason: attempt.stallReason ?? null,
+  wait_ms: attempt.waitMs,
+  processing_ms: attempt.endedAt === undefined ? null : attempt.endedAt - attempt.startedAt,
+  error: attempt.error ?? null,
+})

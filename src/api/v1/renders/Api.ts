@@ -1,0 +1,84 @@
+/**
+ * Renders over HTTP.
+ */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { OutputSettings } from "../../../domain/renders/OutputSettings.ts"
+import { Authorization, requireScopes } from "../../../http/Authorization.ts"
+import { Page, pageQuery } from "../../../http/Pagination.ts"
+import { InvalidRequestProblem, ValidationFailedProblem } from "../../../http/RequestProblems.ts"
+import {
+  ConflictProblem,
+  GoneProblem,
+  ProjectNotFoundProblem,
+  RenderNotCancellableProblem,
+  RenderNotCompleteProblem,
+  RenderNotFoundProblem,
+} from "../../../http/ResourceProblems.ts"
+import { EventStream } from "../../../http/ServerSentEvents.ts"
+import { Priority } from "../../../jobs/JobEvents.ts"
+import * as TypeId from "../../../security/TypeId.ts"
+import { StoreProblems } from "../DomainProblems.ts"
+import { JobEventJson } from "../jobs/Api.ts"
+import { ProjectId } from "../projects/Api.ts"
+import { RenderJson } from "./RenderJson.ts"
+
+const RenderId = TypeId.schema("rnd").annotate({ identifier: "RenderId" })
+
+const NewRender = Schema.Struct({
+  composition_id: Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(64))),
+  input_props: Schema.optionalKey(Schema.Json),
+  output_settings: Schema.optionalKey(OutputSettings),
+  priority: Schema.optionalKey(Priority),
+  engine: Schema.optionalKey(Schema.Literal("canvas")),
+}).annotate({ identifier: "NewRender" })
+
+/** Any of the media types a render can be. */
+const OutputBytes = Schema.Uint8Array.pipe(HttpApiSchema.asUint8Array({ contentType: "*/*" }))
+
+export class RendersApi extends HttpApiGroup.make("renders")
+  .add(
+    HttpApiEndpoint.post("submit", "/v1/projects/:id/renders", {
+      params: { id: ProjectId },
+      payload: NewRender,
+      success: HttpApiSchema.WithHeaders(RenderJson.pipe(HttpApiSchema.status(202)), {
+        location: Schema.String,
+      }),
+      error: [ProjectNotFoundProblem, GoneProblem, ValidationFailedProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:write")),
+    HttpApiEndpoint.get("list", "/v1/projects/:id/renders", {
+      params: { id: ProjectId },
+      query: pageQuery,
+      success: Page(RenderJson),
+      error: [ProjectNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:read")),
+    HttpApiEndpoint.get("get", "/v1/renders/:id", {
+      params: { id: RenderId },
+      success: RenderJson,
+      error: [RenderNotFoundProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:read")),
+    HttpApiEndpoint.post("cancel", "/v1/renders/:id/cancel", {
+      params: { id: RenderId },
+      success: RenderJson,
+      error: [RenderNotFoundProblem, RenderNotCancellableProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:write")),
+    HttpApiEndpoint.post("retry", "/v1/renders/:id/retry", {
+      params: { id: RenderId },
+      success: RenderJson,
+      error: [RenderNotFoundProblem, ConflictProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:write")),
+    HttpApiEndpoint.get("output", "/v1/renders/:id/output", {
+      params: { id: RenderId },
+      success: OutputBytes,
+      error: [RenderNotFoundProblem, RenderNotCompleteProblem, GoneProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:read")),
+    HttpApiEndpoint.get("events", "/v1/renders/:id/events", {
+      params: { id: RenderId },
+      success: [Schema.Struct({ data: Schema.Array(JobEventJson) }), EventStream],
+      error: [RenderNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:read")),
+  )
+  .middleware(Authorization)
+  .annotateMerge(
+    OpenApi.annotations({ title: "Renders", description: "Videos and stills, rendered as jobs" }),
+  ) {}

@@ -1,0 +1,170 @@
+/**
+ * A render as a job: plan, segments, and the joined output, each a step. After a crash the next attempt renders only the
+ * segments that no attempt finished, because a step that is journaled has its file on disk.
+ */
+import { join } from "node:path"
+import { readdir } from "node:fs/promises"
+import { Clock, Context, Effect, Layer, Schema } from "effect"
+import type { Json } from "effect/Schema"
+import * as Job from "../../jobs/Job.ts"
+import type { JobContext } from "../../jobs/JobContext.ts"
+import { isFinished } from "../../jobs/JobState.ts"
+import { Queue } from "../../jobs/Queue.ts"
+import * as TypeId from "../../security/TypeId.ts"
+import { OutputSettings } from "./OutputSettings.ts"
+import { ProgressEstimate } from "./ProgressEstimate.ts"
+import { RenderEngine, RenderOutput, SegmentResult } from "./RenderEngine.ts"
+import { RenderError } from "./RenderError.ts"
+import { RenderPlan } from "./RenderPlan.ts"
+import { RENDER_JOB_TYPE } from "./RenderProjection.ts"
+import { prepareWorkFolder, removeWorkFolder } from "./WorkFolder.ts"
+
+/** Renders at a time: drawing and encoding fill a core each. */
+const RENDER_CONCURRENCY = 2
+/** Followers hear of finished frames at most this often. */
+const PROGRESS_INTERVAL_MS = 100
+/** Work of unfinished renders, beside the finished ones. */
+const WORK_FOLDER = ".work"
+
+/** What to render; `project_id` is absent for a render that belongs to no project. */
+export const RenderPayload = Schema.Struct({
+  project_id: Schema.optionalKey(TypeId.schema("proj")),
+  composition_id: Schema.String,
+  input_props: Schema.Json,
+  output_settings: Schema.optionalKey(OutputSettings),
+})
+export type RenderPayload = typeof RenderPayload.Type
+
+const { path: _, ...outputFields } = RenderOutput.fields
+
+/** A finished render; `file` is its name in the render folder, which may move. */
+export const RenderedFile = Schema.Struct({ file: Schema.String, ...outputFields })
+export type RenderedFile = typeof RenderedFile.Type
+
+export const RenderVideo = Job.make(RENDER_JOB_TYPE, {
+  queue: "renders",
+  description: "Renders a composition to a video or a still",
+  payload: RenderPayload,
+  success: RenderedFile,
+  error: RenderError,
+  retry: { maxAttempts: 5 },
+  timeout: "1 hour",
+})
+
+/** Where finished renders are kept: a folder. */
+export class RenderFolder extends Context.Service<RenderFolder, string>()(
+  "renderowl/domain/renders/RenderFolder",
+) {
+  static readonly layer = (path: string) => Layer.succeed(RenderFolder, path)
+}
+
+const workFolderOf = (folder: string, jobId: string) => join(folder, WORK_FOLDER, jobId)
+
+/** Renders the segments that are not done yet, in order. */
+const renderSegments = Effect.fnUntraced(function* (
+  payload: RenderPayload,
+  plan: RenderPlan,
+  job: JobContext,
+  workDir: string,
+) {
+  const engine = yield* RenderEngine
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const stepOf = (index: number) => `segment-${index}`
+  const finished = new Map(
+    plan.segments
+      .filter(({ index }) => job.hasStep(stepOf(index)))
+      .map(({ index, frames }) => [index, frames]),
+  )
+  let estimate = ProgressEstimate.start(plan.total_frames, yield* Clock.currentTimeMillis, finished)
+  let toldAt = 0
+
+  const onFrames = (segment: number, frames: number) =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      estimate = ProgressEstimate.report(estimate, segment, frames, now)
+      if (now - toldAt < PROGRESS_INTERVAL_MS && estimate.framesDone < estimate.total) return
+      toldAt = now
+      const { percent, ...detail } = ProgressEstimate.progress(estimate, now)
+      yield* job.progress({ percent, message: "rendering", detail })
+    })
+
+  for (const { index } of plan.segments) {
+    const onProgress = (frames: number) => void runFork(onFrames(index, frames))
+    const segment = engine.renderSegment(
+      { plan, input_props: payload.input_props, index },
+      { workDir, onProgress },
+    )
+    yield* job.step(stepOf(index), segment, SegmentResult as unknown as Schema.Codec<SegmentResult, Json>)
+  }
+})
+
+/** Joins the segments; one whose file was lost after its step is rendered again. */
+const assemble = Effect.fnUntraced(function* (
+  payload: RenderPayload,
+  plan: RenderPlan,
+  paths: { readonly workDir: string; readonly output: string },
+) {
+  const engine = yield* RenderEngine
+  const join = engine.assemble(plan, paths)
+  return yield* join.pipe(
+    Effect.catchIf(
+      ({ reason }) => reason._tag === "SegmentUnusable",
+      () =>
+        Effect.forEach(plan.segments, ({ index }) =>
+          engine.renderSegment({ plan, input_props: payload.input_props, index }, { workDir: paths.workDir }),
+        ).pipe(Effect.andThen(join)),
+    ),
+  )
+})
+
+const render = Effect.fn("RenderVideo")(function* (payload: RenderPayload, job: JobContext) {
+  const engine = yield* RenderEngine
+  const folder = yield* RenderFolder
+  const workDir = workFolderOf(folder, job.id)
+  const plan = yield* job.step(
+    "plan",
+    engine.plan(payload),
+    RenderPlan as unknown as Schema.Codec<RenderPlan, Json>,
+  )
+  yield* prepareWorkFolder(workDir)
+  yield* renderSegments(payload, plan, job, workDir)
+  const file = `${TypeId.withPrefix(job.id, "rnd")}.${plan.extension}`
+  const rendered = yield* job.step(
+    "output",
+    assemble(payload, plan, { workDir, output: join(folder, file) }).pipe(
+      Effect.map(({ path: _, ...output }): RenderedFile => ({ file, ...output })),
+    ),
+  )
+  yield* removeWorkFolder(workDir)
+  return rendered
+})
+
+/** Removes the work of a render that will not go on: cancelled, or failed for good. */
+const forgetEnded = Effect.fnUntraced(function* (folder: string, jobId: string) {
+  const queue = yield* Queue
+  const goesOn = yield* Effect.match(queue.get(jobId), {
+    onSuccess: ({ state }) => !isFinished(state),
+    onFailure: ({ _tag }) => _tag !== "JobNotFound",
+  })
+  if (!goesOn) yield* Effect.ignore(removeWorkFolder(workFolderOf(folder, jobId)))
+})
+
+/** What a process left behind that died between a render's end and its cleaning up. */
+const sweep = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const folder = yield* RenderFolder
+    const ids = yield* Effect.promise(() => readdir(join(folder, WORK_FOLDER)).catch(() => []))
+    yield* Effect.forEach(ids, (id) => forgetEnded(folder, id))
+  }),
+)
+
+/** The handler of renders. */
+export const RenderVideoLive = RenderVideo.toLayer(
+  (payload, job) =>
+    render(payload, job).pipe(
+      // By then the journal says how the attempt ended: a cancelled render leaves nothing, one that is handed back
+      // keeps its segments.
+      Effect.onExit(() => Effect.flatMap(RenderFolder, (folder) => forgetEnded(folder, job.id))),
+    ),
+  { concurrency: RENDER_CONCURRENCY },
+).pipe(Layer.provideMerge(sweep))

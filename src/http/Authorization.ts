@@ -1,0 +1,129 @@
+/**
+ * Who may call a route. A group behind this middleware answers only to recognised callers and has a `CurrentPrincipal`;
+ * each of its endpoints says which scopes it requires, with `requireScopes`. An endpoint that says nothing does not start.
+ */
+import { Context, Effect, Layer, Redacted, type Types } from "effect"
+import { HttpServerRespondable, type HttpServerResponse } from "effect/http"
+import {
+  type HttpApiEndpoint,
+  type HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSecurity,
+  OpenApi,
+} from "effect/http-api"
+import { type AuthenticationError, Authenticator } from "../security/Authenticator.ts"
+import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
+import { covers, type Scope } from "../security/Scope.ts"
+import {
+  ExpiredTokenProblem,
+  InsufficientScopeProblem,
+  InvalidApiKeyProblem,
+  InvalidTokenProblem,
+  UnauthorizedProblem,
+} from "./AccessProblems.ts"
+import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
+
+/** The scopes that an endpoint or a whole group requires; the endpoint's own replace those of its group. */
+export class RequiredScopes extends Context.Service<RequiredScopes, ReadonlyArray<Scope>>()(
+  "renderowl/http/Authorization/RequiredScopes",
+) {}
+
+/**
+ * The annotation by which an endpoint or group requires scopes, all of them; without arguments any recognised caller will do.
+ *
+ * @example HttpApiEndpoint.get("get", "/jobs/:id", …).annotateMerge(requireScopes("jobs:read"))
+ */
+export const requireScopes = (...scopes: ReadonlyArray<Scope>): Context.Context<RequiredScopes> =>
+  Context.make(RequiredScopes, scopes)
+
+/** What an endpoint requires, or `undefined` when neither it nor its group says. */
+export const requiredScopes = (
+  group: HttpApiGroup.Top,
+  endpoint: HttpApiEndpoint.Top,
+): ReadonlyArray<Scope> | undefined =>
+  Context.getOrUndefined(Context.merge(group.annotations, endpoint.annotations), RequiredScopes)
+
+/** `Authorization: Bearer` with an API key or a JWT. */
+const bearer = HttpApiSecurity.bearer.pipe(
+  HttpApiSecurity.annotate(OpenApi.Description, "An API key (ro_live_…) or a JWT."),
+)
+/** `X-API-Key`, for clients that cannot set Authorization. */
+const apiKey = HttpApiSecurity.apiKey({ in: "header", key: "x-api-key" }).pipe(
+  HttpApiSecurity.annotate(OpenApi.Description, "An API key (ro_live_…)."),
+)
+
+export class Authorization extends HttpApiMiddleware.Service<Authorization, { provides: CurrentPrincipal }>()(
+  "renderowl/http/Authorization",
+  {
+    security: { bearer, apiKey },
+    error: [
+      UnauthorizedProblem,
+      InvalidApiKeyProblem,
+      InvalidTokenProblem,
+      ExpiredTokenProblem,
+      InsufficientScopeProblem,
+      ServiceUnavailableProblem,
+    ],
+  },
+) {
+  static readonly layer = Layer.effect(
+    Authorization,
+    Effect.gen(function* () {
+      const authenticator = yield* Authenticator
+      const scopesOf = cachedScopes()
+
+      const authorize = (
+        handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled, CurrentPrincipal>,
+        credential: Redacted.Redacted<string>,
+        required: ReadonlyArray<Scope>,
+      ) =>
+        Effect.matchEffect(authenticator.authenticate(credential), {
+          // Answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
+          onFailure: (error) => HttpServerRespondable.toResponse(problemOf(error)),
+          onSuccess: (principal) =>
+            covers(principal.scopes, required)
+              ? Effect.provideService(handler, CurrentPrincipal, principal)
+              : HttpServerRespondable.toResponse(insufficient(principal, required)),
+        })
+
+      const scheme: (typeof Authorization)["Service"]["bearer"] = (
+        handler,
+        { credential, endpoint, group },
+      ) =>
+        Redacted.value(credential) === ""
+          ? Effect.fail(new UnauthorizedProblem({}))
+          : authorize(handler, credential, scopesOf(group, endpoint))
+      return Authorization.of({ bearer: scheme, apiKey: scheme })
+    }),
+  )
+}
+
+const problemOf = (error: AuthenticationError) => {
+  switch (error._tag) {
+    case "InvalidApiKey":
+      return new InvalidApiKeyProblem({})
+    case "InvalidToken":
+      return new InvalidTokenProblem({})
+    case "ExpiredToken":
+      return new ExpiredTokenProblem({ detail: `It expired at ${new Date(error.expiredAt).toISOString()}.` })
+    case "AuthenticatorUnavailable":
+      return new ServiceUnavailableProblem({})
+  }
+}
+
+const insufficient = (principal: Principal, required: ReadonlyArray<Scope>) =>
+  new InsufficientScopeProblem({ required_scopes: required, your_scopes: principal.scopes })
+
+/** Merging annotations on every request would cost more than the check itself. */
+const cachedScopes = () => {
+  const cache = new WeakMap<HttpApiEndpoint.Top, ReadonlyArray<Scope>>()
+  return (group: HttpApiGroup.Top, endpoint: HttpApiEndpoint.Top): ReadonlyArray<Scope> => {
+    let scopes = cache.get(endpoint)
+    if (scopes === undefined) {
+      // Contract refuses to start an endpoint without scopes; were it left out, only `admin` gets in.
+      scopes = requiredScopes(group, endpoint) ?? ["admin"]
+      cache.set(endpoint, scopes)
+    }
+    return scopes
+  }
+}

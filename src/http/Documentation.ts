@@ -1,0 +1,152 @@
+/**
+ * The contract for readers: `/openapi.json` (OpenAPI 3.1) for programs and `/docs` for people, with nothing loaded from
+ * elsewhere. What the contract alone cannot say is added: the scopes of each operation and the configured problem base.
+ */
+import { createHash } from "node:crypto"
+import { Context, Effect, Layer } from "effect"
+import { HttpRouter, HttpServerResponse } from "effect/http"
+import { HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiScalar, OpenApi } from "effect/http-api"
+import { requiredScopes } from "./Authorization.ts"
+import { describeParameters, type Parameter } from "./ParameterTypes.ts"
+import { DEFAULT_PROBLEM_BASE, ProblemBase } from "./Problem.ts"
+
+/** `GET /openapi.json` and `GET /docs` for an API. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+) =>
+  Layer.unwrap(
+    Effect.map(ProblemBase, (base) => {
+      const documented = withAdditions(api, base)
+      return Layer.mergeAll(openapi(documented), docs(documented))
+    }),
+  )
+
+const openapi = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+) => {
+  // Made when first asked for: it takes some milliseconds that a start should not wait for.
+  const response = lazy(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(api), { headers: cacheable }))
+  return HttpRouter.add("GET", "/openapi.json", Effect.sync(response))
+}
+
+const docs = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+) => {
+  let policy: string | undefined
+  return HttpApiScalar.layer(api, { path: "/docs", scalar: { withDefaultFonts: false } }).pipe(
+    Layer.provide(
+      HttpRouter.middleware((route) =>
+        Effect.map(route, (page) => {
+          policy ??= contentSecurityPolicy(textOf(page))
+          return HttpServerResponse.setHeaders(page, { ...cacheable, "content-security-policy": policy })
+        }),
+      ).layer,
+    ),
+  )
+}
+
+const cacheable = { "cache-control": "public, max-age=300" }
+
+/** Exactly the scripts of the page may run, and they may call only this server; styles are made at run time. */
+const contentSecurityPolicy = (html: string): string => {
+  const hashes = [...html.matchAll(/<script>([\s\S]*?)<\/script>/g)].map(
+    ([, script = ""]) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`,
+  )
+  return [
+    "default-src 'none'",
+    `script-src ${hashes.join(" ")}`,
+    "style-src 'unsafe-inline'",
+    "img-src 'self' data: blob:",
+    "font-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; ")
+}
+
+const textOf = ({ body }: HttpServerResponse.HttpServerResponse): string =>
+  body._tag === "Uint8Array" ? (body.text ?? Buffer.from(body.body).toString()) : ""
+
+/** The API with the transformation that adds what OpenAPI cannot know; one that it has already runs first. */
+const withAdditions = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+  base: string,
+): HttpApi.HttpApi<Id, Groups> => {
+  const first = Context.getOrUndefined(api.annotations, OpenApi.Transform)
+  const operations = endpointsByOperation(api)
+  return api.annotate(OpenApi.Transform, (spec) =>
+    rebase(describeOperations(first?.(spec) ?? spec, operations), base),
+  )
+}
+
+type Specification = ReturnType<OpenApi.Transform["Service"]>
+
+interface Described {
+  readonly endpoint: HttpApiEndpoint.Top
+  readonly scopes: ReadonlyArray<string> | undefined
+}
+
+const endpointsByOperation = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+): ReadonlyMap<string, Described> => {
+  const operations = new Map<string, Described>()
+  HttpApi.reflect(api, {
+    onGroup: () => {},
+    onEndpoint: ({ endpoint, group }) => {
+      const id = group.topLevel ? endpoint.identifier : `${group.identifier}.${endpoint.identifier}`
+      operations.set(
+        Context.getOrElse(endpoint.annotations, OpenApi.Identifier, () => id),
+        { endpoint, scopes: requiredScopes(group, endpoint) },
+      )
+    },
+  })
+  return operations
+}
+
+interface Operation {
+  readonly operationId?: string
+  readonly parameters?: ReadonlyArray<Parameter>
+  description?: string
+  security?: ReadonlyArray<Record<string, unknown>>
+}
+
+const describeOperations = (
+  spec: Specification,
+  operations: ReadonlyMap<string, Described>,
+): Specification => {
+  for (const path of Object.values(spec["paths"] as Record<string, Record<string, Operation>>)) {
+    for (const operation of Object.values(path)) {
+      const described = operations.get(operation.operationId ?? "")
+      if (described === undefined) continue
+      describeParameters(described.endpoint, operation.parameters ?? [])
+      if (described.scopes !== undefined) describeScopes(operation, described.scopes)
+    }
+  }
+  return spec
+}
+
+/** OpenAPI 3.1 lets any security requirement list role names; tools that show only text get a sentence as well. */
+const describeScopes = (operation: Operation, scopes: ReadonlyArray<string>): void => {
+  operation.security = (operation.security ?? []).map((requirement) =>
+    Object.fromEntries(Object.keys(requirement).map((name) => [name, [...scopes]])),
+  )
+  const sentence =
+    scopes.length === 0
+      ? "Any recognised caller."
+      : `Requires ${scopes.map((scope) => `\`${scope}\``).join(" and ")}.`
+  operation.description =
+    operation.description === undefined ? sentence : `${operation.description}\n\n${sentence}`
+}
+
+const rebase = (spec: Specification, base: string): Specification =>
+  base === DEFAULT_PROBLEM_BASE
+    ? spec
+    : (JSON.parse(
+        JSON.stringify(spec).replaceAll(DEFAULT_PROBLEM_BASE, JSON.stringify(base).slice(1, -1)),
+      ) as Specification)
+
+const lazy = <A>(make: () => A): (() => A) => {
+  let value: { readonly of: A } | undefined
+  return () => (value ??= { of: make() }).of
+}

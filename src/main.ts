@@ -1,0 +1,131 @@
+/**
+ * The command line: `serve` and the migrations. It wires Layers and nothing else.
+ */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Cause, Config as EffectConfig, Console, Effect, Exit, Layer } from "effect"
+import { CliError, Command, Flag } from "effect/cli"
+import { HttpServer } from "effect/http"
+import packageJson from "../package.json" with { type: "json" }
+import * as App from "./App.ts"
+import * as Config from "./Config.ts"
+import { Migrations } from "./sqlite/Migrations.ts"
+import { Ownership } from "./sqlite/Ownership.ts"
+import { SqliteDatabase } from "./sqlite/SqliteDatabase.ts"
+
+/** After this a stop that hangs is cut short; the journal makes up for it at the next start. */
+const STOP_DEADLINE_MS = 15_000
+
+const announce = Effect.gen(function* () {
+  const { address } = yield* HttpServer.HttpServer
+  const url = HttpServer.formatAddress(address)
+  yield* Console.log(`RenderOwl listens on ${url} (documentation: ${url}/docs)`)
+})
+
+const serve = Command.make(
+  "serve",
+  {},
+  Effect.fn(function* () {
+    const settings = yield* Config.load
+    yield* Layer.launch(Layer.effectDiscard(announce).pipe(Layer.provide(App.layer(settings))))
+  }),
+).pipe(
+  Command.withDescription(
+    `Serves RenderOwl over HTTP.\n\nSettings, from the environment:\n${Config.settingsHelp}`,
+  ),
+)
+
+/** The database to migrate, opened for this alone: refused while a server owns it. */
+const owned = Effect.gen(function* () {
+  const { queueDbPath } = yield* Config.load
+  yield* Ownership.acquire(queueDbPath)
+  return yield* Effect.acquireRelease(
+    Effect.sync(() => SqliteDatabase.open({ filename: queueDbPath })),
+    (database) => Effect.sync(() => database.close()),
+  )
+})
+
+const apply = Command.make(
+  "migrate",
+  {},
+  Effect.fn(function* () {
+    const runs = yield* Migrations.run(yield* owned, yield* Migrations.load(Migrations.defaultFolder))
+    for (const { durationMs, file } of runs)
+      yield* Console.log(`applied ${file} in ${durationMs.toFixed(1)} ms`)
+    if (runs.length === 0) yield* Console.log("nothing to apply")
+  }, Effect.scoped),
+)
+
+const status = Command.make(
+  "status",
+  {},
+  Effect.fn(function* () {
+    const { queueDbPath } = yield* Config.load
+    const database = yield* Effect.acquireRelease(
+      Effect.sync(() => SqliteDatabase.open({ filename: queueDbPath, readOnly: true })),
+      (opened) => Effect.sync(() => opened.close()),
+    )
+    for (const { appliedAt, file, state } of yield* Migrations.status(
+      database,
+      yield* Migrations.load(Migrations.defaultFolder),
+    )) {
+      const when = appliedAt === undefined ? "" : new Date(appliedAt).toISOString()
+      yield* Console.log(`${state.padEnd(8)} ${file.padEnd(32)} ${when}`)
+    }
+  }, Effect.scoped),
+).pipe(Command.withDescription("Shows every migration and whether it is applied"))
+
+const rollback = Command.make(
+  "rollback",
+  {
+    steps: Flag.Int("steps").pipe(
+      Flag.withDescription("How many migrations to undo, newest first"),
+      Flag.withDefault(1),
+    ),
+  },
+  Effect.fn(function* ({ steps }) {
+    const migrations = yield* Migrations.load(Migrations.defaultFolder)
+    for (const { file } of yield* Migrations.rollback(yield* owned, migrations, steps)) {
+      yield* Console.log(`undone ${file}`)
+    }
+  }, Effect.scoped),
+).pipe(Command.withDescription("Undoes the newest migrations"))
+
+const migrate = apply.pipe(
+  Command.withDescription("Brings the database's schema up to date"),
+  Command.withSubcommands([status, rollback]),
+)
+
+const renderowl = Command.make("renderowl").pipe(
+  Command.withDescription("Durable jobs and video renders behind an HTTP API"),
+  Command.withSubcommands([serve, migrate]),
+)
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref())
+}
+
+/** What stops a start says so in one line; only what nobody foresaw comes with its stack. */
+const report = (cause: Cause.Cause<unknown>) => {
+  if (Cause.hasInterruptsOnly(cause)) return Effect.void
+  const failure = cause.reasons.find(Cause.isFailReason)?.error
+  // The command line has already explained its own errors.
+  if (CliError.isCliError(failure)) return Effect.void
+  const message =
+    failure instanceof EffectConfig.ConfigError
+      ? `a setting is wrong: ${failure.cause.message}`
+      : failure instanceof Error
+        ? failure.message
+        : Cause.pretty(cause)
+  return Console.error(`renderowl: ${message.replaceAll(/\s*\n\s*/g, " ")}`)
+}
+
+renderowl.pipe(
+  Command.run({ version: packageJson.version }),
+  Effect.tapCause(report),
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain({
+    disableErrorReporting: true,
+    // A stop that was asked for is not a failure.
+    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1),
+  }),
+)
