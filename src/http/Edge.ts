@@ -4,7 +4,7 @@
  * methods, and it is on the hot path: no schema runs here unless something went wrong.
  */
 import { Cause, Context, Effect, type Fiber, Layer, Tracer, type Types } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { HttpRouter, HttpServerRequest, HttpServerRespondable, type HttpServerResponse } from "effect/http"
 import type { IncomingMessage } from "node:http"
 import { Drain } from "./Drain.ts"
 import { failureAnswer } from "./FailureProblem.ts"
@@ -84,11 +84,10 @@ const answerFailure = (
   request: Request,
   table: RouteTable,
 ): Effect.Effect<Response> => {
-  const allowedMethods = () => table.methods(request.url)
-  if (request.method === "OPTIONS" && allowedMethods().length > 0) {
-    return Effect.succeed(HttpServerResponse.empty({ headers: { allow: allowedMethods().join(", ") } }))
-  }
-  const { answer, unexpected } = failureAnswer(cause, { allowedMethods, hasBody: hasBody(request) })
+  const { answer, unexpected } = failureAnswer(cause, {
+    allowedMethods: () => table.methods(request.url),
+    hasBody: hasBody(request),
+  })
   const response = HttpServerRespondable.toResponse(answer)
   return unexpected ? Effect.andThen(logFailure(cause, request), response) : response
 }

@@ -7,7 +7,6 @@ import { HttpServerError, HttpServerRespondable, HttpServerResponse, Multipart }
 import { HttpApiError } from "effect/http-api"
 import { type FieldError, fieldErrors } from "./FieldError.ts"
 import { BODY_BYTES_MAX } from "./Limits.ts"
-import type { AnyProblem } from "./Problem.ts"
 import {
   InvalidIdProblem,
   InvalidRequestProblem,
@@ -100,7 +99,7 @@ const serverProblem = (
 ): FailureAnswer => {
   switch (error.reason._tag) {
     case "RouteNotFound":
-      return expected(routeProblem(error.reason.request.method, allowedMethods()))
+      return expected(unrouted(error.reason.request.method, allowedMethods()))
     case "RequestParseError":
       return expected(
         error.reason.reason === "BodyTooLarge"
@@ -112,16 +111,14 @@ const serverProblem = (
   }
 }
 
-const routeProblem = (
-  method: string,
-  allowed: ReadonlyArray<string>,
-): AnyProblem | MethodNotAllowedProblem =>
-  allowed.length === 0
-    ? new NotFoundProblem({ detail: "No route has this path." })
-    : new MethodNotAllowedProblem({
-        detail: `${method} is not supported here.`,
-        allowed_methods: allowed,
-      })
+/** No route has the path, or not for the method; `OPTIONS` asks for just that (RFC 9110 §9.3.7) and is answered. */
+const unrouted = (method: string, allowed: ReadonlyArray<string>): HttpServerRespondable.Respondable => {
+  if (allowed.length === 0) return new NotFoundProblem({ detail: "No route has this path." })
+  if (method === "OPTIONS") {
+    return respondWith(HttpServerResponse.empty({ headers: { allow: allowed.join(", ") } }))
+  }
+  return new MethodNotAllowedProblem({ detail: `${method} is not supported here.`, allowed_methods: allowed })
+}
 
 const multipartProblem = (error: Multipart.MultipartError): FailureAnswer => {
   switch (error.reason._tag) {

@@ -87,9 +87,7 @@ export const toProblem = ProblemMapper.make({
           ],
         })
       case "InvalidRequest":
-        return new ValidationFailedProblem({
-          errors: reason.issues.map(({ code, message, path }) => ({ field: path.join("."), code, message })),
-        })
+        return new ValidationFailedProblem({ errors: reason.errors })
       default:
         return new ServiceUnavailableProblem({ detail: "The renderer is not available right now." })
     }
