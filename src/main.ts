@@ -1,7 +1,8 @@
 /**
  * The command line: `serve` and the migrations. It wires Layers and nothing else.
  */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config as EffectConfig, Console, Effect, Exit, Layer } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"

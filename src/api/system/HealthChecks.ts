@@ -18,18 +18,20 @@ const megabytes = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MB`
 /** The checks behind `/health`. */
 export const healthChecks = (dataDir: string) =>
   Effect.gen(function* () {
-    const { reader, writer } = yield* SqliteClient
+    const { reader, writer, writeLock } = yield* SqliteClient
     const queue = yield* Queue
     const checks: ReadonlyArray<HealthCheck> = [
       {
         name: "database",
         critical: true,
-        check: Effect.try(() => {
-          reader.prepare("SELECT max(position) FROM events").get()
-          // Takes the write lock and writes nothing: it fails where the file cannot be written.
-          writer.transaction(() => {})
-          return { ok: true, detail: "readable and writable" }
-        }),
+        check: writeLock.withPermit(
+          Effect.try(() => {
+            reader.prepare("SELECT max(position) FROM events").get()
+            // Takes the file's write lock and writes nothing: it fails where the file cannot be opened for writing.
+            writer.transaction(() => {})
+            return { ok: true, detail: "readable and writable" }
+          }),
+        ),
       },
       {
         name: "queue",
