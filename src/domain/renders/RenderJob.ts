@@ -3,7 +3,7 @@
  * segments that no attempt finished, because a step that is journaled has its file on disk.
  */
 import { join } from "node:path"
-import { readdir } from "node:fs/promises"
+import { readdir, rm } from "node:fs/promises"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import type { Json } from "effect/Schema"
 import * as Job from "../../jobs/Job.ts"
@@ -11,7 +11,7 @@ import type { JobContext } from "../../jobs/JobContext.ts"
 import { isFinished } from "../../jobs/JobState.ts"
 import { Queue } from "../../jobs/Queue.ts"
 import * as TypeId from "../../security/TypeId.ts"
-import { OutputSettings } from "./OutputSettings.ts"
+import { FORMATS, OutputSettings } from "./OutputSettings.ts"
 import { ProgressEstimate } from "./ProgressEstimate.ts"
 import { RenderEngine, RenderOutput, SegmentResult } from "./RenderEngine.ts"
 import { RenderError } from "./RenderError.ts"
@@ -58,6 +58,8 @@ export class RenderFolder extends Context.Service<RenderFolder, string>()(
   static readonly layer = (path: string) => Layer.succeed(RenderFolder, path)
 }
 
+const outputFile = (jobId: string, extension: string) => `${TypeId.withPrefix(jobId, "rnd")}.${extension}`
+
 const workFolderOf = (folder: string, jobId: string) => join(folder, WORK_FOLDER, jobId)
 
 /** Renders the segments that are not done yet, in order. */
@@ -98,24 +100,24 @@ const renderSegments = Effect.fnUntraced(function* (
   }
 })
 
-/** Joins the segments; one whose file was lost after its step is rendered again. */
-const assemble = Effect.fnUntraced(function* (
+/** Joins the segments. One whose file was lost or damaged after its step is rendered again first. */
+const assemble = (
   payload: RenderPayload,
   plan: RenderPlan,
   paths: { readonly workDir: string; readonly output: string },
-) {
-  const engine = yield* RenderEngine
-  const join = engine.assemble(plan, paths)
-  return yield* join.pipe(
-    Effect.catchIf(
-      ({ reason }) => reason._tag === "SegmentUnusable",
-      () =>
-        Effect.forEach(plan.segments, ({ index }) =>
-          engine.renderSegment({ plan, input_props: payload.input_props, index }, { workDir: paths.workDir }),
-        ).pipe(Effect.andThen(join)),
-    ),
-  )
-})
+  mendable = plan.segments.length,
+): Effect.Effect<RenderOutput, RenderError, RenderEngine> =>
+  Effect.gen(function* () {
+    const engine = yield* RenderEngine
+    return yield* Effect.catch(engine.assemble(plan, paths), (error) => {
+      if (error.reason._tag !== "SegmentUnusable" || mendable === 0) return Effect.fail(error)
+      const { index } = error.reason
+      return Effect.andThen(
+        engine.renderSegment({ plan, input_props: payload.input_props, index }, { workDir: paths.workDir }),
+        assemble(payload, plan, paths, mendable - 1),
+      )
+    })
+  })
 
 const render = Effect.fn("RenderVideo")(function* (payload: RenderPayload, job: JobContext) {
   const engine = yield* RenderEngine
@@ -128,7 +130,7 @@ const render = Effect.fn("RenderVideo")(function* (payload: RenderPayload, job: 
   )
   yield* prepareWorkFolder(workDir)
   yield* renderSegments(payload, plan, job, workDir)
-  const file = `${TypeId.withPrefix(job.id, "rnd")}.${plan.extension}`
+  const file = outputFile(job.id, plan.extension)
   const rendered = yield* job.step(
     "output",
     assemble(payload, plan, { workDir, output: join(folder, file) }).pipe(
@@ -139,14 +141,18 @@ const render = Effect.fn("RenderVideo")(function* (payload: RenderPayload, job: 
   return rendered
 })
 
-/** Removes the work of a render that will not go on: cancelled, or failed for good. */
+/** Removes what a render that will not go on has no more use for: its work, and an output that came too late to count. */
 const forgetEnded = Effect.fnUntraced(function* (folder: string, jobId: string) {
   const queue = yield* Queue
-  const goesOn = yield* Effect.match(queue.get(jobId), {
-    onSuccess: ({ state }) => !isFinished(state),
-    onFailure: ({ _tag }) => _tag !== "JobNotFound",
+  const ended = yield* Effect.match(queue.get(jobId), {
+    onSuccess: ({ state }) => (isFinished(state) ? state.status : undefined),
+    onFailure: ({ _tag }) => (_tag === "JobNotFound" ? "absent" : undefined),
   })
-  if (!goesOn) yield* Effect.ignore(removeWorkFolder(workFolderOf(folder, jobId)))
+  if (ended === undefined) return
+  yield* Effect.ignore(removeWorkFolder(workFolderOf(folder, jobId)))
+  if (ended === "completed") return
+  const files = Object.values(FORMATS).map(({ extension }) => outputFile(jobId, extension))
+  yield* Effect.promise(() => Promise.all(files.map((file) => rm(join(folder, file), { force: true }))))
 })
 
 /** What a process left behind that died between a render's end and its cleaning up. */
