@@ -1,9 +1,10 @@
 /**
  * The command line: `serve` and the migrations. It wires Layers and nothing else.
  */
+import { dirname } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Config as EffectConfig, Console, Effect, Exit, Layer } from "effect"
+import { Cause, Config as EffectConfig, Console, Effect, Exit, FileSystem, Layer } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -11,7 +12,8 @@ import * as App from "./App.ts"
 import * as Config from "./Config.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
 import { Ownership } from "./sqlite/Ownership.ts"
-import { SqliteDatabase } from "./sqlite/SqliteDatabase.ts"
+import { IN_MEMORY, SqliteDatabase, type SqliteOptions } from "./sqlite/SqliteDatabase.ts"
+import { toSqlError } from "./sqlite/SqliteError.ts"
 
 /** After this a stop that hangs is cut short; the journal makes up for it at the next start. */
 const STOP_DEADLINE_MS = 15_000
@@ -35,14 +37,22 @@ const serve = Command.make(
   ),
 )
 
+const open = (options: SqliteOptions) =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => SqliteDatabase.open(options),
+      catch: (cause) => toSqlError(cause, `open ${options.filename}`),
+    }),
+    (database) => Effect.sync(() => database.close()),
+  )
+
 /** The database to migrate, opened for this alone: refused while a server owns it. */
 const owned = Effect.gen(function* () {
   const { queueDbPath } = yield* Config.load
+  const files = yield* FileSystem.FileSystem
+  yield* files.makeDirectory(dirname(queueDbPath), { recursive: true })
   yield* Ownership.acquire(queueDbPath)
-  return yield* Effect.acquireRelease(
-    Effect.sync(() => SqliteDatabase.open({ filename: queueDbPath })),
-    (database) => Effect.sync(() => database.close()),
-  )
+  return yield* open({ filename: queueDbPath })
 })
 
 const apply = Command.make(
@@ -61,10 +71,10 @@ const status = Command.make(
   {},
   Effect.fn(function* () {
     const { queueDbPath } = yield* Config.load
-    const database = yield* Effect.acquireRelease(
-      Effect.sync(() => SqliteDatabase.open({ filename: queueDbPath, readOnly: true })),
-      (opened) => Effect.sync(() => opened.close()),
-    )
+    const files = yield* FileSystem.FileSystem
+    // Where there is no database yet, everything is pending, as in an empty one.
+    const exists = yield* files.exists(queueDbPath)
+    const database = yield* open(exists ? { filename: queueDbPath, readOnly: true } : { filename: IN_MEMORY })
     for (const { appliedAt, file, state } of yield* Migrations.status(
       database,
       yield* Migrations.load(Migrations.defaultFolder),
@@ -85,9 +95,9 @@ const rollback = Command.make(
   },
   Effect.fn(function* ({ steps }) {
     const migrations = yield* Migrations.load(Migrations.defaultFolder)
-    for (const { file } of yield* Migrations.rollback(yield* owned, migrations, steps)) {
-      yield* Console.log(`undone ${file}`)
-    }
+    const runs = yield* Migrations.rollback(yield* owned, migrations, steps)
+    for (const { file } of runs) yield* Console.log(`undone ${file}`)
+    if (runs.length === 0) yield* Console.log("nothing to undo")
   }, Effect.scoped),
 ).pipe(Command.withDescription("Undoes the newest migrations"))
 
@@ -105,6 +115,10 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref())
 }
 
+/** An error without words of its own has them from what caused it. */
+const explain = (error: Error): string =>
+  error.message === "" && error.cause instanceof Error ? explain(error.cause) : error.message
+
 /** What stops a start says so in one line; only what nobody foresaw comes with its stack. */
 const report = (cause: Cause.Cause<unknown>) => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.void
@@ -115,7 +129,7 @@ const report = (cause: Cause.Cause<unknown>) => {
     failure instanceof EffectConfig.ConfigError
       ? `a setting is wrong: ${failure.cause.message}`
       : failure instanceof Error
-        ? failure.message
+        ? explain(failure)
         : Cause.pretty(cause)
   return Console.error(`renderowl: ${message.replaceAll(/\s*\n\s*/g, " ")}`)
 }

@@ -67,7 +67,11 @@ const collect = (
     case "UnexpectedKey":
       return add("unknown_field", "is not a known field")
     case "InvalidType":
-      return add("invalid_type", `must be ${describe(issue.ast)}`)
+      // As with several: of the right type or not, it is not what may stand here.
+      return add(
+        SchemaAST.isLiteral(issue.ast) ? "invalid_value" : "invalid_type",
+        `must be ${describe(issue.ast)}`,
+      )
     case "Filter":
       return collectFilter(issue, path, into)
     case "AnyOf": {
@@ -180,6 +184,10 @@ const describe = (ast: SchemaAST.AST): string => {
       return oneOf([...new Set(ast.types.map(describe))])
     case "Suspend":
       return describe(ast.thunk())
+    case "Declaration": {
+      const expected = ast.annotations?.["expected"]
+      return typeof expected === "string" ? expected : "a valid value"
+    }
     default:
       return "a valid value"
   }

@@ -2,18 +2,31 @@
  * Running one attempt of a job: decoding the payload, the handler under its time limit, and telling the queue how it
  * ended. What the queue must know is told until it is heard: a full disk delays a completion, it does not lose it.
  */
-import { Cause, Clock, Duration, Effect, Exit, Predicate, Random, Schedule, Schema } from "effect"
+import {
+  Cause,
+  Clock,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Option,
+  Predicate,
+  Random,
+  Schedule,
+  Schema,
+} from "effect"
 import type { Json } from "effect/Schema"
 import type { AnyJob } from "./Job.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
-import type { JobFailure } from "./JobEvents.ts"
+import { type JobFailure, wholeMillis } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
 import { retryDelayMs } from "./Retry.ts"
 
 /** Characters of an error's message that are kept. */
 const MESSAGE_LENGTH_MAX = 2_000
 /** Between two tries to tell the queue something while its store refuses. */
-const RETELL = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")])
+const RETELL_AFTER: Duration.Input = "50 millis"
+const RETELL = Schedule.min([Schedule.exponential(RETELL_AFTER), Schedule.spaced("2 seconds")])
 /** Progress is journaled at most this often. */
 const PROGRESS_JOURNAL_INTERVAL_MS = 1_000
 
@@ -62,23 +75,44 @@ export const runAttempt = (
     const { job, run } = registration
     const { state } = lease
     const exit = yield* Schema.decodeUnknownEffect(job.payload)(state.payload).pipe(
-      Effect.mapError((cause) => new PayloadUnreadable({ message: cause.message })),
-      Effect.flatMap((payload) => run(payload, contextOf(lease, commands))),
-      Effect.timeoutOrElse({
-        duration: state.timeoutMs,
-        orElse: () => Effect.fail(new TimedOut({ message: `took longer than ${state.timeoutMs} ms` })),
-      }),
+      Effect.mapErrorEager((cause) => new PayloadUnreadable({ message: cause.message })),
+      Effect.flatMapEager((payload) =>
+        withTimeLimit(
+          Effect.suspend(() => run(payload, contextOf(lease, commands))),
+          state.timeoutMs,
+        ),
+      ),
       Effect.flatMap((result) => Schema.encodeUnknownEffect(job.success)(result)),
+      Effect.map(toJson),
       Effect.exit,
     )
-    if (Exit.isSuccess(exit)) return yield* tell(commands.complete(lease, (exit.value ?? null) as Json))
+    if (Exit.isSuccess(exit)) return yield* tell(commands.complete(lease, exit.value))
     const now = yield* Clock.currentTimeMillis
     const failure = describe(job, exit.cause)
     const delay = failure.retryAfterMs ?? retryDelayMs(job.retry, state.failures + 1, yield* Random.next)
     yield* tell(
-      commands.fail(lease, { error: failure.error, retryable: failure.retryable, retryAt: now + delay }),
+      commands.fail(lease, {
+        error: failure.error,
+        retryable: failure.retryable,
+        retryAt: wholeMillis(now + Math.max(0, delay)),
+      }),
     )
   }).pipe(Effect.catchCause(() => Effect.void))
+
+/** A timer is only set for work that waits for something: one that ends in its first step needs none. */
+const withTimeLimit = <A, E>(work: Effect.Effect<A, E>, limitMs: number): Effect.Effect<A, E | TimedOut> =>
+  Effect.flatMap(Effect.forkChild(work, { startImmediately: true }), (fiber) => {
+    const ended = fiber.pollUnsafe()
+    if (ended !== undefined) return ended
+    return Effect.timeoutOrElse(Fiber.join(fiber), {
+      duration: limitMs,
+      orElse: () =>
+        Effect.andThen(
+          Fiber.interrupt(fiber),
+          Effect.fail(new TimedOut({ message: `took longer than ${limitMs} ms` })),
+        ),
+    })
+  })
 
 /** The attempt took longer than its time limit. */
 export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", { message: Schema.String }) {}
@@ -92,7 +126,10 @@ class PayloadUnreadable extends Schema.TaggedError<PayloadUnreadable>()("Payload
 
 /** Tells the queue until it hears. With the lease gone there is nobody to tell, and nothing left to do. */
 const tell = (effect: Effect.Effect<void, { readonly _tag: string }>): Effect.Effect<void> =>
-  effect.pipe(
+  Effect.catch(effect, ({ _tag }) => (_tag === "StaleLease" ? Effect.interrupt : tellAgain(effect)))
+
+const tellAgain = (effect: Effect.Effect<void, { readonly _tag: string }>): Effect.Effect<void> =>
+  Effect.delay(effect, RETELL_AFTER).pipe(
     Effect.retry({ schedule: RETELL, while: ({ _tag }) => _tag !== "StaleLease" }),
     Effect.catch(() => Effect.interrupt),
   )
@@ -100,7 +137,7 @@ const tell = (effect: Effect.Effect<void, { readonly _tag: string }>): Effect.Ef
 const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
   const { state } = lease
   const results = new Map<string, Json>(state.steps.map(({ name, result }) => [name, result]))
-  let journaledAt = 0
+  let journaledAt = Number.NEGATIVE_INFINITY
   const step = <A, E, R>(
     name: string,
     effect: Effect.Effect<A, E, R>,
@@ -116,11 +153,19 @@ const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
       const result = yield* effect
       const json =
         schema === undefined
-          ? ((result ?? null) as Json)
+          ? toJson(result)
           : yield* Effect.orDie(Schema.encodeUnknownEffect(schema)(result))
       yield* tell(commands.completeStep(lease, name, json))
       results.set(name, json)
       return result
+    })
+  const hasStep = (name: string) => results.has(name)
+  const progress = (update: ProgressUpdate) =>
+    Effect.map(Clock.currentTimeMillis, (at) => {
+      const percent = Math.min(100, Math.max(0, update.percent || 0))
+      const durable = at - journaledAt >= PROGRESS_JOURNAL_INTERVAL_MS
+      if (durable) journaledAt = at
+      commands.progress(lease, { ...update, percent, at }, durable)
     })
   return {
     id: lease.id,
@@ -130,14 +175,8 @@ const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
     maxAttempts: state.maxAttempts,
     tags: state.tags,
     step,
-    hasStep: (name) => results.has(name),
-    progress: (update) =>
-      Effect.map(Clock.currentTimeMillis, (at) => {
-        const percent = Math.min(100, Math.max(0, update.percent))
-        const durable = at - journaledAt >= PROGRESS_JOURNAL_INTERVAL_MS
-        if (durable) journaledAt = at
-        commands.progress(lease, { ...update, percent, at }, durable)
-      }),
+    hasStep,
+    progress,
   }
 }
 
@@ -159,13 +198,15 @@ const describe = (job: AnyJob, cause: Cause.Cause<unknown>): AttemptFailure => {
     }
   }
   const { error } = failure
-  const encoded = Schema.encodeUnknownExit(job.error)(error)
-  const data = Exit.isSuccess(encoded) && encoded.value !== undefined ? { data: encoded.value as Json } : {}
+  const encoded = Exit.map(Schema.encodeUnknownExit(job.error)(error), toJsonOrNull)
+  const data = Exit.isSuccess(encoded) && encoded.value !== null ? { data: encoded.value } : {}
   const retryAfter = Predicate.hasProperty(error, "retryAfter") ? error.retryAfter : undefined
   return {
     error: { name: nameOf(error), message: messageOf(error), ...data },
     retryable: !(Predicate.hasProperty(error, "retryable") && error.retryable === false),
-    retryAfterMs: retryAfter === undefined ? undefined : Duration.toMillis(retryAfter as Duration.Input),
+    retryAfterMs: Option.getOrUndefined(
+      Option.map(Duration.fromInput(retryAfter as Duration.Input), Duration.toMillis),
+    ),
   }
 }
 
@@ -175,6 +216,34 @@ const nameOf = (error: unknown): string => {
 }
 
 const messageOf = (error: unknown): string => {
-  const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+  const message = textOf(Predicate.hasProperty(error, "message") ? error.message : error)
   return (message === "" ? nameOf(error) : message).slice(0, MESSAGE_LENGTH_MAX)
+}
+
+/** Some objects refuse to be text. */
+const textOf = (value: unknown): string => {
+  try {
+    return String(value)
+  } catch {
+    return Object.prototype.toString.call(value)
+  }
+}
+
+/**
+ * What the journal will keep of a value: nothing is null, and an object is what its JSON says. Throws for what has no
+ * JSON, here and not in the commit that others share.
+ */
+const toJson = (value: unknown): Json => {
+  if (value === undefined || value === null) return null
+  if (typeof value === "string" || typeof value === "boolean") return value
+  const text = JSON.stringify(value) as string | undefined
+  return text === undefined ? null : (JSON.parse(text) as Json)
+}
+
+const toJsonOrNull = (value: unknown): Json => {
+  try {
+    return toJson(value)
+  } catch {
+    return null
+  }
 }

@@ -4,6 +4,7 @@
  */
 import { Duration, Effect, Layer, Schema } from "effect"
 import type { JobContext } from "./JobContext.ts"
+import { wholeMillis } from "./JobEvents.ts"
 import { Queue } from "./Queue.ts"
 import { DEFAULT_RETRY, type RetryPolicy } from "./Retry.ts"
 
@@ -65,7 +66,7 @@ export const make = <const Type extends string, Payload = void, Success = void, 
     success: options.success ?? (Schema.Unknown as unknown as Schema.Codec<Success, unknown>),
     error: options.error ?? (Schema.Never as unknown as Schema.Codec<Failure, unknown>),
     retry: { ...DEFAULT_RETRY, ...options.retry },
-    timeoutMs: Duration.toMillis(options.timeout ?? DEFAULT_TIMEOUT),
+    timeoutMs: wholeMillis(Duration.toMillis(options.timeout ?? DEFAULT_TIMEOUT)),
     toLayer: (handler, handlerOptions) =>
       Layer.effectDiscard(
         Effect.gen(function* () {

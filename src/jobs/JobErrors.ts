@@ -15,7 +15,6 @@ export class UnknownJobType extends Schema.TaggedError<UnknownJobType>()("Unknow
   index: Schema.optionalKey(Schema.Int),
 }) {}
 
-
 /** The payload does not fit its type's schema. */
 export class InvalidPayload extends Schema.TaggedError<InvalidPayload>()("InvalidPayload", {
   type: Schema.String,

@@ -22,6 +22,12 @@ export type JobFailure = typeof JobFailure.Type
 const Attempt = Schema.Int
 const Millis = Schema.Int
 
+/** The last moment that a `Date` can be, in milliseconds since 1970. */
+const LATEST_MOMENT_MS = 8_640_000_000_000_000
+
+/** A moment or a length of time as events keep it: whole milliseconds, never early, and finite. */
+export const wholeMillis = (millis: number): number => Math.min(Math.ceil(millis), LATEST_MOMENT_MS)
+
 export const JobEnqueued = Schema.TaggedStruct("JobEnqueued", {
   queue: Schema.String,
   type: Schema.String,

@@ -2,28 +2,37 @@
  * The queue tables as an inline projection of job events. Each append folds its events into rows first and then writes
  * every changed row once, so a job that is enqueued and started in one commit costs a single insert.
  */
-import type { SQLInputValue } from "node:sqlite"
 import type { InlineProjection } from "../journal/InlineProjection.ts"
 import type { RecordedEvent } from "../journal/Journal.ts"
+import { MultiRowInsert } from "../journal/MultiRowInsert.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import { isJobEvent, type JobEnqueued } from "./JobEvents.ts"
+import { isJobEvent, type JobEnqueued, PRIORITIES } from "./JobEvents.ts"
 import { evolveRow, type JobRow, priorityCode, ROW_STATUS } from "./JobRow.ts"
 
-/** Rows remembered so that a job's next event needs no look-up. About 150 bytes each. */
-const ROWS_REMEMBERED = 20_000
-const ROWS_PER_INSERT = 32
+/** Rows remembered at least, of jobs not yet finished, so that their next event needs no look-up. About 150 bytes each. */
+const ROWS_REMEMBERED = 4_000
+/** Stands above every `job_types.id`, for keys made of numbers. */
+const TYPES_MAX = 2 ** 20
 
-const INSERT_COLUMNS =
-  "INSERT INTO jobs (position, queue, type, priority, status, due_at, attempt, finished_at) VALUES "
-const ROW_PLACEHOLDERS = "(?,?,?,?,?,?,?,?)"
-const INSERT_ONE = INSERT_COLUMNS + ROW_PLACEHOLDERS
-const INSERT_MANY = INSERT_COLUMNS + Array.from({ length: ROWS_PER_INSERT }, () => ROW_PLACEHOLDERS).join(",")
-/** Index: the primary key. */
-const UPDATE =
-  "UPDATE jobs SET priority = ?, status = ?, due_at = ?, attempt = ?, finished_at = ? WHERE position = ?"
-/** Indexes: events UNIQUE (stream, version), then the primary key. */
-const SELECT = `SELECT j.position, j.queue, j.type, j.priority, j.status, j.due_at, j.attempt, j.finished_at
-  FROM events e JOIN jobs j ON j.position = e.position WHERE e.stream = ? AND e.version = 1`
+/**
+ * New and changed rows alike. Index: the primary key. Many rows a statement cost half of an UPDATE each (measured: 1.8
+ * and 3.5 µs a row).
+ */
+const UPSERT = new MultiRowInsert({
+  into: "INSERT INTO jobs (position, queue, type, priority, status, due_at, attempt, finished_at)",
+  columns: 8,
+  then: `ON CONFLICT (position) DO UPDATE SET priority = excluded.priority, status = excluded.status,
+    due_at = excluded.due_at, attempt = excluded.attempt, finished_at = excluded.finished_at`,
+})
+/**
+ * The rows of a JSON array of streams. Indexes: events UNIQUE (stream, version), then the primary key, one seek each;
+ * half the cost of a statement each (measured: 2.8 and 5 µs a row).
+ */
+export const SELECT_ROWS = `SELECT
+    e.stream, j.position, j.queue, j.type, j.priority, j.status, j.due_at, j.attempt, j.finished_at
+  FROM json_each(?) wanted
+    CROSS JOIN events e ON e.stream = wanted.atom AND e.version = 1
+    CROSS JOIN jobs j ON j.position = e.position`
 const INSERT_KEY = "INSERT INTO job_keys (queue, key, position) VALUES (?, ?, ?)"
 const INSERT_TAG = "INSERT OR IGNORE INTO job_tags (tag, position) VALUES (?, ?)"
 const ADD_COUNT = `INSERT INTO job_counts (queue, type, priority, status, jobs) VALUES (?, ?, ?, ?, ?)
@@ -38,7 +47,9 @@ interface Change {
 
 /** Keeps `jobs`, `job_keys`, `job_tags`, `job_counts`, `queue_names` and `job_types` in step with the journal. */
 export const jobProjection = (): InlineProjection => {
+  /** In two generations, the younger of which becomes the older when it is full: forgetting row by row cost 3 %. */
   let rows = new Map<string, JobRow>()
+  let olderRows = new Map<string, JobRow>()
   let queueIds = new Map<string, number>()
   let typeIds = new Map<string, number>()
 
@@ -55,18 +66,28 @@ export const jobProjection = (): InlineProjection => {
     return id
   }
 
-  const find = (db: SqliteDatabase, stream: string): JobRow => {
-    const row = db.prepare(SELECT).get(stream)
-    if (row === undefined) throw new Error(`the stream ${stream} has no row in jobs`)
-    return {
-      position: row["position"] as number,
-      queue: row["queue"] as number,
-      type: row["type"] as number,
-      priority: row["priority"] as number,
-      status: row["status"] as number,
-      dueAt: row["due_at"] as number,
-      attempt: row["attempt"] as number,
-      finishedAt: row["finished_at"] as number | null,
+  /** Brings to mind the rows that these events change. */
+  const recall = (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => {
+    const wanted = new Set<string>()
+    for (const { event, stream, version } of events) {
+      if (version === 1 || rows.has(stream) || olderRows.has(stream) || !isJobEvent(event)) continue
+      wanted.add(stream)
+    }
+    if (wanted.size === 0) return
+    // Whose first event is among these has no row yet.
+    for (const { stream, version } of events) if (version === 1) wanted.delete(stream)
+    if (wanted.size === 0) return
+    for (const row of db.prepare(SELECT_ROWS).all(JSON.stringify([...wanted]))) {
+      rows.set(row["stream"] as string, {
+        position: row["position"] as number,
+        queue: row["queue"] as number,
+        type: row["type"] as number,
+        priority: row["priority"] as number,
+        status: row["status"] as number,
+        dueAt: row["due_at"] as number,
+        attempt: row["attempt"] as number,
+        finishedAt: row["finished_at"] as number | null,
+      })
     }
   }
 
@@ -90,6 +111,7 @@ export const jobProjection = (): InlineProjection => {
 
   const fold = (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>): Map<string, Change> => {
     const changes = new Map<string, Change>()
+    recall(db, events)
     for (const recorded of events) {
       const { event, stream } = recorded
       if (!isJobEvent(event)) continue
@@ -98,7 +120,8 @@ export const jobProjection = (): InlineProjection => {
         continue
       }
       const change = changes.get(stream)
-      const current = change?.after ?? rows.get(stream) ?? find(db, stream)
+      const current = change?.after ?? rows.get(stream) ?? olderRows.get(stream)
+      if (current === undefined) throw new Error(`the stream ${stream} has no row in jobs`)
       const after = evolveRow(current, event, recorded.recordedAt)
       if (change !== undefined) change.after = after
       else if (after !== current) changes.set(stream, { before: current, after })
@@ -106,28 +129,17 @@ export const jobProjection = (): InlineProjection => {
     return changes
   }
 
-  const write = (db: SqliteDatabase, changes: Map<string, Change>) => {
-    const fresh: Array<JobRow> = []
-    for (const { before, after } of changes.values()) {
-      if (before === undefined) fresh.push(after)
-      else {
-        const { priority, status, dueAt, attempt, finishedAt, position } = after
-        db.prepare(UPDATE).run(priority, status, dueAt, attempt, finishedAt, position)
-      }
-    }
-    insert(db, fresh)
-  }
-
   const remember = (changes: Map<string, Change>) => {
     for (const [stream, { after }] of changes) {
-      rows.delete(stream)
-      rows.set(stream, after)
+      if (after.finishedAt === null) rows.set(stream, after)
+      else {
+        rows.delete(stream)
+        olderRows.delete(stream)
+      }
     }
     if (rows.size <= ROWS_REMEMBERED) return
-    for (const stream of rows.keys()) {
-      rows.delete(stream)
-      if (rows.size <= ROWS_REMEMBERED) return
-    }
+    olderRows = rows
+    rows = new Map()
   }
 
   return {
@@ -135,49 +147,36 @@ export const jobProjection = (): InlineProjection => {
     project: (db, events) => {
       const changes = fold(db, events)
       if (changes.size === 0) return
-      write(db, changes)
+      write(db, [...changes.values()])
       count(db, changes)
       remember(changes)
     },
     forget: () => {
       rows = new Map()
+      olderRows = new Map()
       queueIds = new Map()
       typeIds = new Map()
     },
   }
 }
 
-const insert = (db: SqliteDatabase, rows: ReadonlyArray<JobRow>) => {
-  const values = (row: JobRow, into: Array<SQLInputValue>) => {
-    into.push(
-      row.position,
-      row.queue,
-      row.type,
-      row.priority,
-      row.status,
-      row.dueAt,
-      row.attempt,
-      row.finishedAt,
-    )
-  }
-  let next = 0
-  for (; rows.length - next >= ROWS_PER_INSERT; next += ROWS_PER_INSERT) {
-    const many: Array<SQLInputValue> = []
-    for (let i = 0; i < ROWS_PER_INSERT; i++) values(rows[next + i]!, many)
-    db.prepare(INSERT_MANY).run(...many)
-  }
-  for (; next < rows.length; next++) {
-    const one: Array<SQLInputValue> = []
-    values(rows[next]!, one)
-    db.prepare(INSERT_ONE).run(...one)
-  }
-}
+const write = (db: SqliteDatabase, changes: ReadonlyArray<Change>) =>
+  UPSERT.run(db, changes, ({ after }, values, at) => {
+    values[at] = after.position
+    values[at + 1] = after.queue
+    values[at + 2] = after.type
+    values[at + 3] = after.priority
+    values[at + 4] = after.status
+    values[at + 5] = after.dueAt
+    values[at + 6] = after.attempt
+    values[at + 7] = after.finishedAt
+  })
 
 /** Moves jobs between the counts: one statement for each count that changed, however many jobs did. */
 const count = (db: SqliteDatabase, changes: Map<string, Change>) => {
-  const deltas = new Map<string, { readonly row: JobRow; jobs: number }>()
+  const deltas = new Map<number, { readonly row: JobRow; jobs: number }>()
   const add = (row: JobRow, jobs: number) => {
-    const key = `${row.queue} ${row.type} ${row.priority} ${row.status}`
+    const key = ((row.queue * TYPES_MAX + row.type) * PRIORITIES.length + row.priority) * 8 + row.status
     const delta = deltas.get(key)
     if (delta === undefined) deltas.set(key, { row, jobs })
     else delta.jobs += jobs

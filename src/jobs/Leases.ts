@@ -16,7 +16,8 @@ export interface LiveLease {
   /** As last committed. */
   job: VersionedJob
   readonly attempt: number
-  readonly fiber: Fiber.Fiber<void>
+  /** Absent while it is about to start, and when nobody here can run it any more. */
+  fiber: Fiber.Fiber<void> | undefined
   expiresAt: number
 }
 
@@ -48,6 +49,15 @@ export class Leases {
     return type === undefined ? this.#leases.size : (this.#running.get(type) ?? 0)
   }
 
+  /** The attempts of a type, or of all. */
+  fibers(type?: string): ReadonlyArray<Fiber.Fiber<void>> {
+    const fibers: Array<Fiber.Fiber<void>> = []
+    for (const { job, fiber } of this.#leases.values()) {
+      if (fiber !== undefined && (type === undefined || job.state.type === type)) fibers.push(fiber)
+    }
+    return fibers
+  }
+
   add(lease: LiveLease): void {
     const { id, state } = lease.job
     this.#leases.set(id, lease)
@@ -71,7 +81,8 @@ export class Leases {
     const expired: Array<LiveLease> = []
     for (const lease of this.#leases.values()) {
       // A busy event loop makes heartbeats late, never workers dead: an attempt that is still here is renewed first.
-      if (lease.fiber.pollUnsafe() === undefined) lease.expiresAt = now + LEASE_DURATION_MS
+      if (lease.fiber !== undefined && lease.fiber.pollUnsafe() === undefined)
+        lease.expiresAt = now + LEASE_DURATION_MS
       else if (lease.expiresAt <= now) expired.push(lease)
     }
     return expired

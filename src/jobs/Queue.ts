@@ -2,7 +2,18 @@
  * The job queue of this process: submitting jobs, commanding them, and following them. It keeps one actor for each named
  * queue and finds the right one for a job; it decides nothing itself.
  */
-import { Clock, Context, Duration, Effect, type Fiber, FiberSet, Layer, type Scope, Schema, Stream } from "effect"
+import {
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  type Fiber,
+  FiberSet,
+  Layer,
+  type Scope,
+  Schema,
+  Stream,
+} from "effect"
 import type { Json } from "effect/Schema"
 import type { MailboxFull } from "../actor/Mailbox.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
@@ -18,7 +29,7 @@ import {
   TooManyQueues,
   UnknownJobType,
 } from "./JobErrors.ts"
-import type { JobEvent, Priority } from "./JobEvents.ts"
+import { type JobEvent, type Priority, wholeMillis } from "./JobEvents.ts"
 import { isFinished, type JobState, type ProgressRecord } from "./JobState.ts"
 import { JobStore } from "./JobStore.ts"
 import { LiveProgress } from "./LiveProgress.ts"
@@ -169,10 +180,18 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const ids = yield* TypeId.Generator
   const fork = yield* FiberSet.runtime(yield* FiberSet.make<void, never>())()
   const graceMs = Duration.toMillis(options.grace ?? DEFAULT_GRACE)
+  /** The types that can be submitted here, and the handlers that take further jobs of them. */
+  const types = new Map<string, Registration["job"]>()
   const registrations = new Map<string, Registration>()
   const actors = new Map<string, QueueActor>()
   const live = new LiveProgress()
   let quiescent = false
+  let closed = false
+
+  const quiesce = Effect.sync(() => {
+    quiescent = true
+    for (const actor of actors.values()) actor.quiesce()
+  })
 
   const actorOf = (name: string): Effect.Effect<QueueActor, TooManyQueues> => {
     const known = actors.get(name)
@@ -183,6 +202,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     Effect.suspend(() => {
       const known = actors.get(name)
       if (known !== undefined) return Effect.succeed(known)
+      if (closed) return Effect.interrupt
       if (actors.size >= QUEUES_MAX) return Effect.fail(new TooManyQueues({ max: QUEUES_MAX }))
       const actor = new QueueActor({
         name,
@@ -204,10 +224,23 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     const actor = yield* Effect.orDie(actorOf(name))
     actor.wake()
   }
+  // Attempts under way may still submit jobs of their own; whoever comes after them is interrupted.
   yield* Effect.addFinalizer(() =>
-    Effect.forEach(actors.values(), (actor) => actor.retire(undefined, graceMs), {
-      concurrency: "unbounded",
-    }),
+    quiesce.pipe(
+      Effect.andThen(
+        Effect.forEach(actors.values(), (actor) => actor.retire(undefined, graceMs), {
+          concurrency: "unbounded",
+        }),
+      ),
+      Effect.andThen(
+        Effect.suspend(() => {
+          const last = [...actors.values()]
+          closed = true
+          actors.clear()
+          return Effect.forEach(last, (actor) => actor.settled, { concurrency: "unbounded" })
+        }),
+      ),
+    ),
   )
 
   const load = Effect.fnUntraced(function* (id: string) {
@@ -226,20 +259,19 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   ): Effect.Effect<NewJob, UnknownJobType | InvalidPayload> => {
     const inBatch = index === undefined ? {} : { index }
     const { type, payload } = submission
-    const registration = registrations.get(type)
-    if (registration === undefined) {
-      const known = [...registrations.keys()].toSorted()
+    const job = types.get(type)
+    if (job === undefined) {
+      const known = [...types.keys()].toSorted()
       return Effect.fail(new UnknownJobType({ type, known, ...inBatch }))
     }
-    const { job } = registration
-    return Effect.mapBothEager(Schema.decodeUnknownEffect(job.payload)(payload, STRICT), {
-      onFailure: (cause) => new InvalidPayload({ type, cause, ...inBatch }),
-      onSuccess: () => ({
+    return Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
+      Effect.mapErrorEager((cause) => new InvalidPayload({ type, cause, ...inBatch })),
+      Effect.mapEager(() => ({
         id: submission.id ?? ids.next("job", now),
         spec: specOf(submission, job, now),
         metadata: submission.metadata,
-      }),
-    })
+      })),
+    )
   }
 
   // One step of the fiber as long as the schema is synchronous: generators cost 64 callers a fifth of their throughput.
@@ -259,12 +291,14 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     if (first === undefined) return []
     const [queue, all] = first
     if (byQueue.size === 1) return yield* (yield* actorOf(queue)).enqueueAll(all)
-    // Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice.
+    // Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice
+    // whether or not the caller is still there.
     const concerned: Array<QueueActor> = []
     for (const name of byQueue.keys()) concerned.push(yield* actorOf(name))
-    const enqueued = yield* enqueueAcross({ journal, store }, jobs, now)
-    for (const actor of concerned) actor.notice()
-    return enqueued
+    return yield* enqueueAcross({ journal, store }, jobs, now).pipe(
+      Effect.tap(() => Effect.sync(() => concerned.forEach((actor) => actor.notice()))),
+      Effect.uninterruptible,
+    )
   })
 
   const command = <A>(
@@ -279,7 +313,9 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const follow = (id: string, afterVersion = 0): Stream.Stream<JobUpdate, JobNotFound | JournalError> =>
     Stream.unwrap(
       Effect.map(load(id), ({ state, version }) => {
-        const events = journal.subscribeStream(id, { afterVersion }).pipe(
+        // Nobody has seen what has not happened: from a version to come the end would be missed.
+        const seen = Math.min(afterVersion, version)
+        const events = journal.subscribeStream(id, { afterVersion: seen }).pipe(
           Stream.map(
             ({ version, recordedAt, event }): JobUpdate => ({
               _tag: "Event",
@@ -290,7 +326,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
           ),
         )
         // Whoever has already seen the end gets nothing more; everyone else reads up to it.
-        if (isFinished(state) && afterVersion >= version) return Stream.empty
+        if (isFinished(state) && seen === version) return Stream.empty
         const progress = Stream.map(
           live.follow(id),
           (progress): JobUpdate => ({ _tag: "Progress", progress }),
@@ -325,7 +361,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
       command(id, (actor) =>
         actor.command(
           id,
-          (state, context) => JobBehavior.decide.Reschedule(state, { dueAt }, context),
+          (state, context) => JobBehavior.decide.Reschedule(state, { dueAt: wholeMillis(dueAt) }, context),
           metadata,
         ),
       ),
@@ -343,7 +379,8 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
       Effect.acquireRelease(
         Effect.sync(() => {
           const { type } = registration.job
-          if (registrations.has(type)) throw new Error(`two handlers for jobs of type ${type}`)
+          if (types.has(type)) throw new Error(`two handlers for jobs of type ${type}`)
+          types.set(type, registration.job)
           registrations.set(type, registration)
           for (const actor of actors.values()) actor.addType(type)
         }),
@@ -353,18 +390,16 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
           return Effect.forEach(actors.values(), (actor) => actor.retire(type, graceMs), {
             concurrency: "unbounded",
             discard: true,
-          })
+            // Until then its attempts may submit jobs of the type, for the next handler.
+          }).pipe(Effect.ensuring(Effect.sync(() => types.delete(type))))
         },
       ),
-    types: Effect.sync(() => [...registrations.values()].map(({ job }) => job)),
+    types: Effect.sync(() => [...types.values()]),
     activity: Effect.map(
       Clock.currentTimeMillis,
       (now) => new Map([...actors].map(([name, actor]) => [name, actor.activity(now)])),
     ),
-    quiesce: Effect.sync(() => {
-      quiescent = true
-      for (const actor of actors.values()) actor.quiesce()
-    }),
+    quiesce,
   })
 })
 
@@ -380,9 +415,9 @@ const specOf = (submission: Submission, job: Registration["job"], now: number): 
     priority: submission.priority ?? "normal",
     payload: submission.payload,
     max_attempts: submission.maxAttempts ?? job.retry.maxAttempts,
-    timeout_ms: submission.timeoutMs ?? job.timeoutMs,
+    timeout_ms: wholeMillis(submission.timeoutMs ?? job.timeoutMs),
   }
-  if (dueAt !== undefined && dueAt > now) spec.due_at = dueAt
+  if (dueAt !== undefined && dueAt > now) spec.due_at = wholeMillis(dueAt)
   if (idempotencyKey !== undefined) spec.idempotency_key = idempotencyKey
   if (tags !== undefined && tags.length > 0) spec.tags = [...new Set(tags)]
   return spec

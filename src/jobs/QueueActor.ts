@@ -3,11 +3,12 @@
  * appended in batches. It also hands ready jobs to the handlers registered in this process, within the same append that
  * frees their place, so work is pushed the moment there is room for it.
  */
-import { type Cause, Clock, Effect, Exit, type Fiber } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber } from "effect"
 import type { CommandContext, Decision } from "../actor/Behavior.ts"
 import { Mailbox, type MailboxFull } from "../actor/Mailbox.ts"
 import type { EventMetadata, Journal, JournalError, RecordedEvent } from "../journal/Journal.ts"
 import { type Lease, type LeaseCommands, type Registration, runAttempt } from "./Attempt.ts"
+import { isUniqueViolation, resultCodeOf } from "../sqlite/SqliteError.ts"
 import { type Enqueued, isSameRequest, type JobSpec, loadJob, type NewJob } from "./Enqueue.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import { IdempotencyKeyReused, JobNotFound } from "./JobErrors.ts"
@@ -18,13 +19,15 @@ import type { JobStore } from "./JobStore.ts"
 import { HEARTBEAT_INTERVAL_MS, LEASE_DURATION_MS, Leases, type LiveLease } from "./Leases.ts"
 import type { LiveProgress } from "./LiveProgress.ts"
 import { QueueMeter, type QueueThroughput } from "./QueueMeter.ts"
-import { type ReadyJob, ReadyWindow } from "./ReadyWindow.ts"
+import { isSmall, type ReadyJob, ReadyWindow } from "./ReadyWindow.ts"
 import { Turn, type VersionedJob, type WorkingJob } from "./Turn.ts"
 
 /** After the store refused: until the queue tries on its own to go on. */
 const STORE_RETRY_DELAY_MS = 500
 /** The queue looks after itself at least this often, whatever its timers say. */
 const WAKE_INTERVAL_MAX_MS = 3_600_000
+/** Times a message is decided that somebody else's writing comes in the way of: in the batch, then alone. */
+const CONFLICT_TRIES = 3
 /** Stands above every real position, so that jobs not yet committed come last and in their own order. */
 const PROVISIONAL_POSITION = 2 ** 52
 
@@ -51,6 +54,8 @@ type Message =
       readonly type: string | undefined
       readonly answer: (exit: Exit.Exit<void>) => void
     }
+  /** Answered when everything before it was. */
+  | { readonly _tag: "Settle"; readonly answer: (exit: Exit.Exit<void>) => void }
   | { readonly _tag: "Wake" }
 
 /** Told to a message's sender once the turn's append has ended. */
@@ -130,8 +135,18 @@ export class QueueActor {
     }
   }
 
+  /** Enqueues a job of this queue. */
+  enqueue(job: NewJob): Effect.Effect<Enqueued, IdempotencyKeyReused | JournalError | MailboxFull> {
+    return Effect.callback((resume) => {
+      const answer: Extract<Message, { _tag: "Enqueue" }>["answer"] = (exit) =>
+        resume(Exit.isSuccess(exit) ? Exit.succeed(exit.value[0]!) : refusal(exit))
+      if (!this.#mailbox.offer({ _tag: "Enqueue", jobs: [job], answer }))
+        resume(Effect.fail(this.#mailbox.full))
+    })
+  }
+
   /** Enqueues jobs of this queue, all or none. */
-  enqueue(
+  enqueueAll(
     jobs: ReadonlyArray<NewJob>,
   ): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError | MailboxFull> {
     return Effect.callback((resume) => {
@@ -176,7 +191,7 @@ export class QueueActor {
 
   /**
    * Ends the attempts of a type (of all, without one): they may finish within `graceMs`; then they are interrupted and
-   * their jobs handed back to wait for another process.
+   * their jobs handed back to wait for another process. What their handlers use may go when this has ended.
    */
   retire(type: string | undefined, graceMs: number): Effect.Effect<void> {
     const ended: Effect.Effect<void> = Effect.suspend(() => {
@@ -184,16 +199,33 @@ export class QueueActor {
       this.#leases.changed.closeUnsafe()
       return Effect.andThen(this.#leases.changed.await, ended)
     })
-    const handBack = Effect.callback<void>((resume) => {
-      if (!this.#mailbox.offer({ _tag: "HandBack", type, answer: resume })) resume(Effect.void)
+    const handBack = Effect.suspend(() => {
+      if (type !== undefined) this.#window.removeType(type)
+      const fibers = this.#leases.fibers(type)
+      if (fibers.length === 0) return Effect.void
+      // Also if the journal refuses to hear of it: then the next process finds them lost.
+      return Effect.andThen(this.#tell({ _tag: "HandBack", type }), Fiber.interruptAll(fibers))
     })
-    return Effect.andThen(
-      Effect.timeoutOption(ended, graceMs),
-      Effect.suspend(() => {
-        if (type !== undefined) this.#window.removeType(type)
-        return this.#leases.running(type) === 0 ? Effect.void : handBack
-      }),
+    return this.settled.pipe(
+      Effect.andThen(Effect.timeoutOption(ended, graceMs)),
+      Effect.andThen(handBack),
+      Effect.andThen(this.settled),
     )
+  }
+
+  /** Ends when all that was sent so far has been answered. */
+  get settled(): Effect.Effect<void> {
+    return this.#tell({ _tag: "Settle" })
+  }
+
+  /** Sends a message whose answer says nothing but that it was handled. */
+  #tell(
+    message: { readonly _tag: "HandBack"; readonly type: string | undefined } | { readonly _tag: "Settle" },
+  ) {
+    return Effect.callback<void>((resume) => {
+      const answer = () => resume(Effect.void)
+      if (!this.#mailbox.offer({ ...message, answer })) answer()
+    })
   }
 
   /** What runs here now, by type, and how the last minute was. */
@@ -201,7 +233,7 @@ export class QueueActor {
     return { running: this.#leases.runningByType(), lastMinute: this.#meter.lastMinute(now) }
   }
 
-  #handle(batch: ReadonlyArray<Message>): Effect.Effect<void> {
+  #handle(batch: ReadonlyArray<Message>, tries = CONFLICT_TRIES): Effect.Effect<void> {
     const self = this
     return Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
@@ -213,30 +245,50 @@ export class QueueActor {
       }
       const turn = new Turn(now)
       const answers: Array<Answer> = []
-      const fresh = new Map<string, ReadyJob>()
       self.#settleOrphans(turn)
       if (now >= self.#heartbeatAt) self.#heartbeat(turn)
       for (const message of batch) {
-        if (message._tag === "Enqueue") yield* self.#enqueue(turn, message, fresh, answers)
-        else if (message._tag === "Command") yield* self.#command(turn, message, answers)
-        else if (message._tag === "HandBack") self.#handBack(turn, message, answers)
+        // What needs no look-up is decided without a step of the fiber: at 64 callers that is most of a turn's cost.
+        if (message._tag === "Enqueue") {
+          if (message.jobs.some(hasKey)) yield* self.#enqueueOnce(turn, message, answers)
+          else self.#enqueue(turn, message, message.jobs, message.jobs.map(isNew), answers)
+        } else if (message._tag === "Command") {
+          const known = self.#known(turn, message.id)
+          if (known === undefined) yield* self.#loadAndCommand(turn, message, answers)
+          else self.#command(turn, known, message, answers)
+        } else if (message._tag === "HandBack") self.#handBack(turn, message, answers)
+        else if (message._tag === "Settle") answers.push(() => message.answer(Exit.void))
       }
       if (!self.#quiescent) yield* self.#dispatch(turn)
       const outcome = yield* Effect.exit(
         turn.appends.length === 0 ? Effect.succeed([]) : self.#options.journal.append(turn.appends, now),
       )
-      if (Exit.isSuccess(outcome)) self.#commit(turn, outcome.value, fresh)
-      else self.#distrust(now)
+      if (Exit.isSuccess(outcome)) self.#commit(turn, outcome.value)
+      else {
+        self.#distrust(now)
+        if (tries > 1 && isOfTheTurn(outcome.cause)) return yield* self.#handleApart(batch, tries - 1)
+      }
       for (const answer of answers) answer(outcome)
       self.#armTimer(now)
     }).pipe(Effect.catchCause((cause) => this.#onDefect(batch, cause)))
   }
 
+  /**
+   * Somebody else wrote to a stream or took a key that this turn was about to, or the journal cannot keep one of its
+   * events. Each message is decided again against what is there now, and by itself: one that cannot succeed fails alone.
+   */
+  #handleApart(batch: ReadonlyArray<Message>, tries: number): Effect.Effect<void> {
+    return Effect.forEach(batch, (message) => this.#handle([message], tries), { discard: true })
+  }
+
   /** A defect of our own: whoever waits is told, and memory is read anew. */
   #onDefect(batch: ReadonlyArray<Message>, cause: Cause.Cause<never>): Effect.Effect<void> {
-    this.#loaded = false
-    for (const message of batch) if (message._tag !== "Wake") message.answer(Exit.failCause(cause))
-    return Effect.logError("a turn of the queue failed", { queue: this.name }, cause)
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      this.#distrust(now)
+      for (const message of batch) if (message._tag !== "Wake") message.answer(Exit.failCause(cause))
+      this.#armTimer(now)
+      return Effect.logError("a turn of the queue failed", { queue: this.name }, cause)
+    })
   }
 
   /** Makes memory agree with the committed tables, before anything is decided. */
@@ -287,13 +339,12 @@ export class QueueActor {
     return loadJob(this.#options.journal, id)
   }
 
-  /** The job as the turn has it, as its lease has it, or from the journal. */
-  #include(turn: Turn, id: string): Effect.Effect<WorkingJob, JournalError> {
+  /** The job as the turn has it, or as its lease has it. */
+  #known(turn: Turn, id: string): WorkingJob | undefined {
     const working = turn.get(id)
-    if (working !== undefined) return Effect.succeed(working)
+    if (working !== undefined) return working
     const lease = this.#leases.get(id)
-    if (lease !== undefined) return Effect.succeed(turn.include(lease.job))
-    return Effect.map(this.#load(id), (job) => turn.include(job))
+    return lease === undefined ? undefined : turn.include(lease.job)
   }
 
   #settleOrphans(turn: Turn): void {
@@ -317,11 +368,35 @@ export class QueueActor {
     this.#reindex(turn, job, "processing")
   }
 
-  /** Checks the whole message before any of it takes effect: a batch is enqueued as one or not at all. */
+  /** Adds new jobs to the turn; `enqueued` is what the sender is told. */
   #enqueue(
     turn: Turn,
     message: Extract<Message, { _tag: "Enqueue" }>,
-    fresh: Map<string, ReadyJob>,
+    news: ReadonlyArray<NewJob>,
+    enqueued: ReadonlyArray<Enqueued>,
+    answers: Array<Answer>,
+  ): void {
+    for (const { id, spec, metadata } of news) {
+      const job = turn.include({
+        id,
+        state: absent,
+        version: 0,
+        position: PROVISIONAL_POSITION + turn.appends.length,
+      })
+      turn.apply(job, (state, context) => JobBehavior.decide.Enqueue(state, spec, context), metadata)
+      if (spec.idempotency_key !== undefined) turn.keys.set(spec.idempotency_key, job)
+      this.#ready(turn, job)
+    }
+    answers.push((outcome) => message.answer(answerOf(outcome, enqueued)))
+  }
+
+  /**
+   * With idempotency keys: finds the jobs that have them. The whole message is checked before any of it takes effect:
+   * a batch is enqueued as one or not at all.
+   */
+  #enqueueOnce(
+    turn: Turn,
+    message: Extract<Message, { _tag: "Enqueue" }>,
     answers: Array<Answer>,
   ): Effect.Effect<void> {
     const self = this
@@ -339,21 +414,20 @@ export class QueueActor {
           continue
         }
         if (key !== undefined) keys.set(key, job)
-        enqueued.push({ id: job.id, deduplicated: false })
+        enqueued.push(isNew(job))
         news.push(job)
       }
-      for (const { id, spec, metadata } of news) {
-        const job = turn.include({
-          id,
-          state: absent,
-          version: 0,
-          position: PROVISIONAL_POSITION + fresh.size,
-        })
-        turn.apply(job, (state, context) => JobBehavior.decide.Enqueue(state, spec, context), metadata)
-        fresh.set(id, self.#ready(turn, job))
-      }
-      answers.push((outcome) => message.answer(Exit.map(outcome, () => enqueued)))
-    }).pipe(Effect.catch((error) => Effect.sync(() => message.answer(Exit.fail(error)))))
+      self.#enqueue(turn, message, news, enqueued, answers)
+    }).pipe(
+      // The job that has the key may be of this turn.
+      Effect.catch((error) =>
+        Effect.sync(() =>
+          answers.push((outcome) =>
+            message.answer(Exit.isFailure(outcome) ? refusal(outcome) : Exit.fail(error)),
+          ),
+        ),
+      ),
+    )
   }
 
   /** The job that has a key: enqueued in this turn, or before. */
@@ -364,9 +438,8 @@ export class QueueActor {
     { readonly id: string; readonly spec: Pick<JobSpec, "type" | "payload"> } | undefined,
     JournalError
   > {
-    for (const { id, state, version } of turn.jobs) {
-      if (state.idempotencyKey === key && version > 0) return Effect.succeed({ id, spec: state })
-    }
+    const fresh = turn.keys.get(key)
+    if (fresh !== undefined) return Effect.succeed({ id: fresh.id, spec: fresh.state })
     return Effect.flatMap(this.#options.store.findByKey(this.name, key), (id) =>
       id === undefined
         ? Effect.succeed(undefined)
@@ -376,19 +449,37 @@ export class QueueActor {
 
   #command(
     turn: Turn,
+    job: WorkingJob,
+    message: Extract<Message, { _tag: "Command" }>,
+    answers: Array<Answer>,
+  ): void {
+    if (job.version === 0) {
+      return void answers.push(() => message.answer(Exit.fail(new JobNotFound({ id: message.id }))))
+    }
+    try {
+      const before = job.state
+      const outcome = turn.apply(job, message.decide, message.metadata)
+      if (outcome._tag === "Refused") {
+        // Refused because of what this turn has changed, it is only refused if that is durable.
+        const isDoubtful = before !== job.before
+        return void answers.push((appended) =>
+          message.answer(isDoubtful && Exit.isFailure(appended) ? appended : Exit.fail(outcome.refusal)),
+        )
+      }
+      if (job.state !== before) this.#reindex(turn, job, before.status, before)
+      answers.push((appended) => message.answer(answerOf(appended, outcome.answer)))
+    } catch (defect) {
+      message.answer(Exit.die(defect))
+    }
+  }
+
+  #loadAndCommand(
+    turn: Turn,
     message: Extract<Message, { _tag: "Command" }>,
     answers: Array<Answer>,
   ): Effect.Effect<void> {
-    return this.#include(turn, message.id).pipe(
-      Effect.map((job) => {
-        if (job.version === 0) return void message.answer(Exit.fail(new JobNotFound({ id: message.id })))
-        const before = job.state
-        const outcome = turn.apply(job, message.decide, message.metadata)
-        if (outcome._tag === "Refused")
-          return void answers.push(() => message.answer(Exit.fail(outcome.refusal)))
-        if (job.state !== before) this.#reindex(turn, job, before.status, before)
-        answers.push((appended) => message.answer(Exit.map(appended, () => outcome.answer)))
-      }),
+    return this.#load(message.id).pipe(
+      Effect.map((job) => this.#command(turn, turn.include(job), message, answers)),
       Effect.catch((error) => Effect.sync(() => message.answer(Exit.fail(error)))),
       Effect.catchDefect((defect) => Effect.sync(() => message.answer(Exit.die(defect)))),
     )
@@ -412,21 +503,24 @@ export class QueueActor {
   }
 
   /** Offers a waiting job to its lane, or notes when it will be due. */
-  #ready(turn: Turn, { id, state, position }: WorkingJob): ReadyJob {
+  #ready(turn: Turn, job: WorkingJob): void {
+    const { id, state, version, position } = job
     const priority = priorityCode(state.priority)
-    const ready: ReadyJob = { id, type: state.type, priority, dueAt: state.dueAt, position }
-    const lane = this.#window.lane(state.type, priority)
-    if (lane !== undefined) {
-      if (state.dueAt <= turn.now) lane.offer(ready)
-      else lane.nextDueAt = Math.min(lane.nextDueAt, state.dueAt)
+    const { type, dueAt } = state
+    const lane = this.#window.lane(type, priority)
+    if (lane === undefined) return
+    const ready: ReadyJob = { id, type, priority, dueAt, position, known: undefined }
+    if (dueAt > turn.now) lane.nextDueAt = Math.min(lane.nextDueAt, dueAt)
+    else if (lane.offer(ready)) {
+      if (isSmall(state.payload)) ready.known = { state, version }
+      job.ready = ready
     }
-    return ready
   }
 
   /** Starts ready jobs while there is room; a place that became free in this turn is filled in this turn. */
   #dispatch(turn: Turn): Effect.Effect<void> {
     const self = this
-    const { registrations, concurrency, worker } = this.#options
+    const { worker } = this.#options
     return Effect.gen(function* () {
       const running = self.#leases.runningByType()
       for (const { id, state } of turn.jobs) {
@@ -435,14 +529,9 @@ export class QueueActor {
           continue
         running.set(state.type, running.get(state.type)! - 1)
       }
-      const hasRoom = (type: string) => {
-        const registration = registrations.get(type)
-        return (
-          registration !== undefined && (running.get(type) ?? 0) < (registration.concurrency ?? concurrency)
-        )
-      }
+      const hasRoom = (type: string) => self.#hasRoom(type, running.get(type) ?? 0)
       for (let next = self.#window.pop(hasRoom); next !== undefined; next = self.#window.pop(hasRoom)) {
-        const job = yield* self.#include(turn, next.id)
+        const job = self.#known(turn, next.id) ?? turn.include(yield* self.#claimable(next))
         const outcome = turn.apply(
           job,
           (state, context) => JobBehavior.decide.Start(state, { worker }, context),
@@ -457,6 +546,16 @@ export class QueueActor {
     )
   }
 
+  #hasRoom(type: string, running: number): boolean {
+    const registration = this.#options.registrations.get(type)
+    return registration !== undefined && running < (registration.concurrency ?? this.#options.concurrency)
+  }
+
+  /** A ready job: as the window knows it, or from the journal. */
+  #claimable({ id, position, known }: ReadyJob): Effect.Effect<VersionedJob, JournalError> {
+    return known === undefined ? this.#load(id) : Effect.succeed({ id, position, ...known })
+  }
+
   /** A job in the window turned out not to be ready (a clock that was set back, for instance): look again. */
   #lostTrack({ type, priority }: ReadyJob): void {
     this.#window.lane(type, priority)?.invalidate()
@@ -464,17 +563,17 @@ export class QueueActor {
   }
 
   /** The turn is durable: leases follow it, and attempts start. */
-  #commit(turn: Turn, recorded: ReadonlyArray<RecordedEvent>, fresh: Map<string, ReadyJob>): void {
-    const positions = new Map<string, number>()
+  #commit(turn: Turn, recorded: ReadonlyArray<RecordedEvent>): void {
     for (const { event, stream, position } of recorded) {
-      const ready = event._tag === "JobEnqueued" ? fresh.get(stream) : undefined
-      if (ready === undefined) continue
-      ready.position = position
-      positions.set(stream, position)
+      if (event._tag !== "JobEnqueued") continue
+      const job = turn.get(stream)!
+      job.position = position
+      if (job.ready !== undefined) job.ready.position = position
     }
     for (const { id, state, version, position } of turn.jobs) {
-      const job: VersionedJob = { id, state, version, position: positions.get(id) ?? position }
       const lease = this.#leases.get(id)
+      if (lease === undefined && state.status !== "processing") continue
+      const job: VersionedJob = { id, state, version, position }
       const goesOn = state.status === "processing" && lease?.attempt === state.attempt
       if (goesOn) lease.job = job
       else {
@@ -482,16 +581,32 @@ export class QueueActor {
         if (state.status === "processing") this.#start(turn, job)
       }
     }
+    if (!this.#quiescent && this.#window.isDry((type) => this.#hasRoom(type, this.#leases.running(type)))) {
+      this.wake()
+    }
   }
 
   #start(turn: Turn, job: VersionedJob): void {
     const { id, state } = job
     const { attempt } = state
-    const lease: Lease = { id, attempt, state }
-    const fiber = this.#options.fork(
-      runAttempt(this.#options.registrations.get(state.type)!, lease, this.#leaseCommands),
-    )
-    this.#leases.add({ job, attempt, fiber, expiresAt: turn.now + LEASE_DURATION_MS })
+    const registration = this.#options.registrations.get(state.type)
+    const live: LiveLease = { job, attempt, fiber: undefined, expiresAt: turn.now + LEASE_DURATION_MS }
+    // Before the attempt, whose first steps run within the fork.
+    this.#leases.add(live)
+    if (registration !== undefined) {
+      const lease: Lease = { id, attempt, state }
+      live.fiber = this.#options.fork(runAttempt(registration, lease, this.#leaseCommands))
+      return
+    }
+    // Its handler went while the append was under way.
+    this.#mailbox.offer({
+      _tag: "Command",
+      id,
+      decide: (current, context) =>
+        JobBehavior.decide.Stall(current, { attempt, reason: "handed_back" }, context),
+      metadata: undefined,
+      answer: () => {},
+    })
   }
 
   /** The lease is over. Its attempt is interrupted unless it has ended by itself. */
@@ -508,7 +623,7 @@ export class QueueActor {
   #revoke(lease: LiveLease): void {
     this.#leases.delete(lease)
     this.#options.live.clear(lease.job.id)
-    lease.fiber.interruptUnsafe()
+    lease.fiber?.interruptUnsafe()
   }
 
   /** One timer: for the next due job, the next heartbeat, or the next try after the store refused. */
@@ -531,3 +646,22 @@ export class QueueActor {
     this.#timer = { at, fiber }
   }
 }
+
+/** The same failure, whatever the success would have been. */
+const refusal = <E>(exit: Exit.Failure<unknown, E>): Exit.Exit<never, E> => exit as Exit.Failure<never, E>
+
+/** What a sender is told when the append has ended so. */
+const answerOf = <A, E>(outcome: Exit.Exit<unknown, E>, answer: A): Exit.Exit<A, E> =>
+  Exit.isSuccess(outcome) ? Exit.succeed(answer) : refusal(outcome)
+
+/** The store is well: somebody else was faster, or one of the turn's events is at fault. */
+const isOfTheTurn = (cause: Cause.Cause<JournalError>): boolean => {
+  const reason = cause.reasons.find(Cause.isFailReason)?.error.reason
+  if (reason === undefined || reason._tag === "StoreFull") return false
+  if (reason._tag === "VersionConflict") return true
+  return isUniqueViolation(reason.cause) || resultCodeOf(reason.cause) === undefined
+}
+
+const hasKey = ({ spec }: NewJob): boolean => spec.idempotency_key !== undefined
+
+const isNew = ({ id }: NewJob): Enqueued => ({ id, deduplicated: false })

@@ -3,12 +3,17 @@
  * A claim is then a pop, never a scan, and memory does not grow with the backlog. What a lane holds is always exactly
  * the first so-many ready rows of its index range; what does not fit stays in the table until the lane is refilled.
  */
+import type { Json } from "effect/Schema"
 import { PRIORITIES } from "./JobEvents.ts"
+import type { JobState } from "./JobState.ts"
 
 /** Ready jobs a lane keeps in memory. */
 export const LANE_CAPACITY = 512
 /** A lane that is not known to be complete is refilled when it falls below this. */
 const LANE_LOW = LANE_CAPACITY / 4
+
+/** JSON characters of a payload up to which the state of a ready job is kept beside it. */
+export const SMALL_PAYLOAD_CHARACTERS = 2_048
 
 /** A ready job. Order within a lane: due time, then enqueue order. */
 export interface ReadyJob {
@@ -19,6 +24,25 @@ export interface ReadyJob {
   readonly dueAt: number
   /** Of the JobEnqueued event, or a provisional one above all others until the append has given it. */
   position: number
+  /**
+   * The job itself, when its payload is small: a claim then reads nothing. Absent, it is read from the journal, so that
+   * a window full of large payloads costs no more memory than one of small ones.
+   */
+  known: { readonly state: JobState; readonly version: number } | undefined
+}
+
+/** Whether a payload takes no more than about {@link SMALL_PAYLOAD_CHARACTERS}. Stops counting when it is more. */
+export const isSmall = (payload: Json): boolean => charactersLeft(payload, SMALL_PAYLOAD_CHARACTERS) >= 0
+
+const charactersLeft = (value: Json, left: number): number => {
+  if (typeof value === "string") return left - value.length - 2
+  if (typeof value !== "object" || value === null) return left - 8
+  let rest = left - 2
+  for (const key in value) {
+    if (rest < 0) return rest
+    rest = charactersLeft((value as Record<string, Json>)[key]!, rest - key.length - 4)
+  }
+  return rest
 }
 
 /** One type's jobs of one priority. */
@@ -40,6 +64,11 @@ export class Lane {
 
   get size(): number {
     return this.#jobs.length - this.#first
+  }
+
+  /** Whether nothing is left here although the table may hold more. */
+  get isDry(): boolean {
+    return this.size === 0 && !this.#complete
   }
 
   get head(): ReadyJob | undefined {
@@ -64,18 +93,19 @@ export class Lane {
     this.fill([], false, this.nextDueAt)
   }
 
-  /** Takes in a job that became ready, if it belongs to the prefix. */
-  offer(job: ReadyJob): void {
+  /** Takes in a job that became ready, if it belongs to the prefix; answers whether it did. */
+  offer(job: ReadyJob): boolean {
     const last = this.#jobs.at(-1)
     const belongs = this.#complete || (this.size > 0 && last !== undefined && isBefore(job, last))
-    if (!belongs) return
+    if (!belongs) return false
     if (this.size > 0 && last !== undefined && isBefore(job, last))
       this.#jobs.splice(this.#placeOf(job), 0, job)
     else this.#jobs.push(job)
     if (this.size > LANE_CAPACITY) {
-      this.#jobs.pop()
       this.#complete = false
+      return this.#jobs.pop() !== job
     }
+    return true
   }
 
   /** Takes the first job out. */
@@ -143,15 +173,23 @@ export class ReadyWindow {
 
   /** The next job of those types that `hasRoom` lets through: by priority, due time, enqueue order. */
   pop(hasRoom: (type: string) => boolean): ReadyJob | undefined {
+    // A type whose more urgent lane has run dry waits for its refill: the table may hold jobs that come first.
+    let dry: Set<string> | undefined
     for (const lanes of this.#lanes) {
       let best: Lane | undefined
       for (const lane of lanes.values()) {
-        if (lane.head === undefined || !hasRoom(lane.type)) continue
+        if (lane.isDry) dry = (dry ?? new Set()).add(lane.type)
+        if (lane.head === undefined || dry?.has(lane.type) === true || !hasRoom(lane.type)) continue
         if (best === undefined || isBefore(lane.head, best.head!)) best = lane
       }
       if (best !== undefined) return best.pop()
     }
     return undefined
+  }
+
+  /** Whether jobs that could start now may be in the table alone: then the lanes must be refilled. */
+  isDry(hasRoom: (type: string) => boolean): boolean {
+    return this.#all.some((lane) => lane.isDry && hasRoom(lane.type))
   }
 
   /** When the next job becomes due, in milliseconds since 1970; infinite when none is known. */

@@ -7,6 +7,7 @@ import type { EventMetadata, StreamAppend } from "../journal/Journal.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import type { JobEvent } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
+import type { ReadyJob } from "./ReadyWindow.ts"
 
 /** A job, the version of its stream, and its place in the order of enqueueing. */
 export interface VersionedJob {
@@ -20,15 +21,19 @@ export interface VersionedJob {
 /** A job within a turn. */
 export interface WorkingJob {
   readonly id: string
-  readonly position: number
+  position: number
   readonly before: JobState
   state: JobState
   version: number
+  /** Its place in the window, if the turn gave it one. */
+  ready: ReadyJob | undefined
 }
 
 /** Collects the decisions of a turn. */
 export class Turn {
   readonly now: number
+  /** The jobs that the turn enqueues, by idempotency key. */
+  readonly keys = new Map<string, WorkingJob>()
   readonly #jobs = new Map<string, WorkingJob>()
   readonly #appends: Array<StreamAppend> = []
 
@@ -52,8 +57,9 @@ export class Turn {
 
   /** Brings a job into the turn as the journal has it. */
   include(job: VersionedJob): WorkingJob {
-    const working = { ...job, before: job.state }
-    this.#jobs.set(job.id, working)
+    const { id, position, state, version } = job
+    const working: WorkingJob = { id, position, before: state, state, version, ready: undefined }
+    this.#jobs.set(id, working)
     return working
   }
 

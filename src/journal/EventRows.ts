@@ -1,23 +1,14 @@
 /**
  * The `events` table as statements: inserting (many rows a statement, where there are many) and reading back.
  */
-import type { SQLInputValue, SQLOutputValue } from "node:sqlite"
+import type { SQLOutputValue } from "node:sqlite"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
 import type { EventMetadata, RecordedEvent } from "./Journal.ts"
+import { MultiRowInsert } from "./MultiRowInsert.ts"
 
 const COLUMNS = "position, stream, version, type, revision, data, metadata, recorded_at"
-const COLUMN_COUNT = 8
-/** Rows a multi-row INSERT writes: beyond this the gain levels off (measured: 1 → 172k, 50 → 230k jobs/s). */
-const ROWS_PER_INSERT = 32
-
-const placeholders = (rows: number) =>
-  Array.from({ length: rows }, () => `(${Array.from({ length: COLUMN_COUNT }, () => "?").join(",")})`).join(
-    ",",
-  )
-
-const INSERT_ONE = `INSERT INTO events (${COLUMNS}) VALUES ${placeholders(1)}`
-const INSERT_MANY = `INSERT INTO events (${COLUMNS}) VALUES ${placeholders(ROWS_PER_INSERT)}`
+const INSERT = new MultiRowInsert({ into: `INSERT INTO events (${COLUMNS})`, columns: 8 })
 
 /** One stream after a version. Index: UNIQUE (stream, version). */
 export const SELECT_STREAM = `SELECT ${COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?`
@@ -25,6 +16,14 @@ export const SELECT_STREAM = `SELECT ${COLUMNS} FROM events WHERE stream = ? AND
 export const SELECT_ALL = `SELECT ${COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?`
 /** The last position. Index: the primary key. */
 export const SELECT_HEAD = "SELECT max(position) AS position FROM events"
+/** The last version of a stream. Index: UNIQUE (stream, version), one seek. */
+export const SELECT_VERSION = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
+/**
+ * Those of `{stream: version}` that do not exist. Index: UNIQUE (stream, version), one seek each; half the cost of a
+ * statement each (measured: 1.4 and 3 µs a stream).
+ */
+export const SELECT_MISSING_VERSIONS = `SELECT key AS stream, atom AS version FROM json_each(?)
+  WHERE NOT EXISTS (SELECT 1 FROM events WHERE stream = key AND version = atom)`
 
 const encodeMetadata = (metadata: EventMetadata | undefined): string | null => {
   if (metadata === undefined) return null
@@ -38,30 +37,17 @@ export const insertEvents = (
   catalog: EventCatalog,
   events: ReadonlyArray<RecordedEvent>,
 ): void => {
-  const values = (recorded: RecordedEvent, into: Array<SQLInputValue>) => {
+  INSERT.run(db, events, (recorded, values, at) => {
     const { type, revision, data } = catalog.encode(recorded.event)
-    into.push(
-      recorded.position,
-      recorded.stream,
-      recorded.version,
-      type,
-      revision,
-      data,
-      encodeMetadata(recorded.metadata),
-      recorded.recordedAt,
-    )
-  }
-  let next = 0
-  for (; events.length - next >= ROWS_PER_INSERT; next += ROWS_PER_INSERT) {
-    const row: Array<SQLInputValue> = []
-    for (let i = 0; i < ROWS_PER_INSERT; i++) values(events[next + i]!, row)
-    db.prepare(INSERT_MANY).run(...row)
-  }
-  for (; next < events.length; next++) {
-    const row: Array<SQLInputValue> = []
-    values(events[next]!, row)
-    db.prepare(INSERT_ONE).run(...row)
-  }
+    values[at] = recorded.position
+    values[at + 1] = recorded.stream
+    values[at + 2] = recorded.version
+    values[at + 3] = type
+    values[at + 4] = revision
+    values[at + 5] = data
+    values[at + 6] = encodeMetadata(recorded.metadata)
+    values[at + 7] = recorded.recordedAt
+  })
 }
 
 /** The recorded event in a row of {@link SELECT_STREAM} or {@link SELECT_ALL}. Throws `UnreadableEvent`. */

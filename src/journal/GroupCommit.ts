@@ -7,7 +7,7 @@ import { Effect, Exit, type Semaphore } from "effect"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { isDiskFull, isUniqueViolation } from "../sqlite/SqliteError.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
-import { insertEvents, SELECT_HEAD } from "./EventRows.ts"
+import { insertEvents, SELECT_HEAD, SELECT_MISSING_VERSIONS, SELECT_VERSION } from "./EventRows.ts"
 import type { InlineProjection } from "./InlineProjection.ts"
 import {
   JournalError,
@@ -21,9 +21,7 @@ import {
 /** Events that one transaction takes at most, unless a single append holds more. The rest waits one turn. */
 const MAX_EVENTS_PER_COMMIT = 8_192
 /** Streams whose last version is remembered at least, so that most appends need no look-up. About 100 bytes each. */
-const VERSIONS_REMEMBERED = 10_000
-/** Index: UNIQUE (stream, version), one seek. */
-const SELECT_VERSION = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
+const VERSIONS_REMEMBERED = 4_000
 
 type Answer = (exit: Exit.Exit<ReadonlyArray<RecordedEvent>, JournalError>) => void
 
@@ -155,10 +153,12 @@ export class GroupCommit {
     const recorded: Array<RecordedEvent> = []
     const ends: Array<number> = []
     let position = this.#head
+    const unseen = new Map<string, number>()
     for (const pending of group) {
-      position = this.#record(pending, position, recorded)
+      position = this.#record(pending, position, recorded, unseen)
       ends.push(recorded.length)
     }
+    this.#requireVersions(unseen)
     this.#db.transaction(() => this.#apply(recorded))
     this.#committed(recorded)
     group.forEach((pending, i) =>
@@ -176,7 +176,9 @@ export class GroupCommit {
           const recorded: Array<RecordedEvent> = []
           this.#db.exec("SAVEPOINT append")
           try {
-            const end = this.#record(pending, position, recorded)
+            const unseen = new Map<string, number>()
+            const end = this.#record(pending, position, recorded, unseen)
+            this.#requireVersions(unseen)
             this.#apply(recorded)
             this.#db.exec("RELEASE append")
             position = end
@@ -203,14 +205,22 @@ export class GroupCommit {
 
   /**
    * Gives the events of an append their versions and positions; answers the last position used. A version that does
-   * not exist yet is refused here, since it would leave a gap; one that is taken, by the unique index.
+   * not exist yet is refused, since it would leave a gap: here, or later when it is `unseen`. One that is taken is
+   * refused by the unique index.
    */
-  #record(pending: PendingAppend, after: number, into: Array<RecordedEvent>): number {
+  #record(
+    pending: PendingAppend,
+    after: number,
+    into: Array<RecordedEvent>,
+    unseen: Map<string, number>,
+  ): number {
     const { recordedAt } = pending
     let position = after
     for (const { stream, expectedVersion, events, metadata } of pending.appends) {
-      if (expectedVersion > 0 && this.#versionOf(stream) !== expectedVersion) {
-        throw versionConflict(stream, expectedVersion)
+      if (expectedVersion > 0) {
+        const known = this.#versions.get(stream) ?? this.#olderVersions.get(stream)
+        if (known === undefined) unseen.set(stream, expectedVersion)
+        else if (known !== expectedVersion) throw versionConflict(stream, expectedVersion)
       }
       let version = expectedVersion
       for (const event of events) {
@@ -225,8 +235,13 @@ export class GroupCommit {
     return position
   }
 
-  #versionOf(stream: string): number {
-    return this.#versions.get(stream) ?? this.#olderVersions.get(stream) ?? this.#storedVersionOf(stream)
+  /** Refuses versions that the journal does not have. */
+  #requireVersions(versions: ReadonlyMap<string, number>): void {
+    if (versions.size === 0) return
+    const json = JSON.stringify(Object.fromEntries(versions))
+    const missing = this.#db.prepare(SELECT_MISSING_VERSIONS).get(json)
+    if (missing === undefined) return
+    throw versionConflict(missing["stream"] as string, missing["version"] as number)
   }
 
   #storedVersionOf(stream: string): number {

@@ -51,7 +51,7 @@ describe("a TypeID", () => {
   it("is a UUIDv7: version 7, variant 2", () => {
     const generator = randoms()
     for (let i = 0; i < 100; i++) {
-      const bits = [...generator.next("x", Date.now()).slice(2)]
+      const bits = Array.from(generator.next("x", Date.now()).slice(2))
         .map((char) => "0123456789abcdefghjkmnpqrstvwxyz".indexOf(char).toString(2).padStart(5, "0"))
         .join("")
         .slice(2)

@@ -4,6 +4,7 @@
  */
 import { Effect, Layer, Schema } from "effect"
 import * as Job from "../../jobs/Job.ts"
+import { BoundedJson } from "../../security/BoundedJson.ts"
 
 /** How often `system:sleep` reports progress, in milliseconds. */
 const SLEEP_PROGRESS_INTERVAL_MS = 200
@@ -12,8 +13,8 @@ const FAILURES_MAX = 100
 
 const Echo = Job.make("system:echo", {
   description: "Completes with its payload as the result",
-  payload: Schema.Json,
-  success: Schema.Json,
+  payload: BoundedJson,
+  success: BoundedJson,
 })
 
 const Sleep = Job.make("system:sleep", {

@@ -10,6 +10,7 @@ import * as Job from "../../jobs/Job.ts"
 import type { JobContext } from "../../jobs/JobContext.ts"
 import { isFinished } from "../../jobs/JobState.ts"
 import { Queue } from "../../jobs/Queue.ts"
+import { BoundedJson } from "../../security/BoundedJson.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { FORMATS, OutputSettings } from "./OutputSettings.ts"
 import { ProgressEstimate } from "./ProgressEstimate.ts"
@@ -30,7 +31,7 @@ const WORK_FOLDER = ".work"
 export const RenderPayload = Schema.Struct({
   project_id: Schema.optionalKey(TypeId.schema("proj")),
   composition_id: Schema.String,
-  input_props: Schema.Json,
+  input_props: BoundedJson,
   output_settings: Schema.optionalKey(OutputSettings),
 })
 export type RenderPayload = typeof RenderPayload.Type

@@ -15,6 +15,7 @@ import {
 import { EventStream } from "../../../http/ServerSentEvents.ts"
 import { Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
+import { BoundedJson, StoredJson } from "../../../security/BoundedJson.ts"
 import { StoreProblems } from "../DomainProblems.ts"
 import { Timestamp } from "../Timestamp.ts"
 import { JobJson, JobStatusName } from "./JobJson.ts"
@@ -49,7 +50,7 @@ const text = (maximum: number) =>
 /** `delay_ms` and `scheduled_at` say the same thing in two ways, so only one may be given. */
 export const NewJob = Schema.Struct({
   type: text(100),
-  payload: Schema.optionalKey(Schema.Json),
+  payload: Schema.optionalKey(BoundedJson),
   queue: Schema.optionalKey(QueueName),
   priority: Schema.optionalKey(Priority),
   delay_ms: Schema.optionalKey(between(0, DELAY_MS_MAX)),
@@ -85,7 +86,7 @@ export const JobEventJson = Schema.Struct({
   version: Schema.Int,
   type: Schema.String,
   recorded_at: Timestamp,
-  data: Schema.Json,
+  data: StoredJson,
 }).annotate({ identifier: "JobEvent" })
 
 export class JobsApi extends HttpApiGroup.make("jobs")

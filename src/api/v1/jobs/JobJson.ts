@@ -10,13 +10,14 @@ import {
   type ProgressRecord,
   statusAt,
 } from "../../../jobs/JobState.ts"
+import { StoredJson } from "../../../security/BoundedJson.ts"
 import { Timestamp } from "../Timestamp.ts"
 
 const Progress = Schema.Struct({
   attempt: Schema.Int,
   percent: Schema.Finite,
   message: Schema.NullOr(Schema.String),
-  detail: Schema.NullOr(Schema.Json),
+  detail: Schema.NullOr(StoredJson),
   updated_at: Timestamp,
 })
 
@@ -36,7 +37,7 @@ const Step = Schema.Struct({
   name: Schema.String,
   attempt: Schema.Int,
   completed_at: Timestamp,
-  result: Schema.Json,
+  result: StoredJson,
 })
 
 export const JobStatusName = Schema.Literals(JOB_STATUSES).annotate({ identifier: "JobStatus" })
@@ -47,7 +48,7 @@ export const JobJson = Schema.Struct({
   queue: Schema.String,
   status: JobStatusName,
   priority: Priority,
-  payload: Schema.Json,
+  payload: StoredJson,
   tags: Schema.Array(Schema.String),
   idempotency_key: Schema.NullOr(Schema.String),
   attempt: Schema.Int,
@@ -60,7 +61,7 @@ export const JobJson = Schema.Struct({
   started_at: Schema.NullOr(Timestamp),
   finished_at: Schema.NullOr(Timestamp),
   progress: Schema.NullOr(Progress),
-  result: Schema.NullOr(Schema.Json),
+  result: Schema.NullOr(StoredJson),
   error: Schema.NullOr(JobFailure),
   steps: Schema.Array(Step),
   attempts: Schema.Array(Attempt),

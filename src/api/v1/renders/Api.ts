@@ -18,6 +18,7 @@ import {
 import { EventStream } from "../../../http/ServerSentEvents.ts"
 import { Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
+import { BoundedJson } from "../../../security/BoundedJson.ts"
 import { StoreProblems } from "../DomainProblems.ts"
 import { JobEventJson } from "../jobs/Api.ts"
 import { ProjectId } from "../projects/Api.ts"
@@ -27,7 +28,7 @@ const RenderId = TypeId.schema("rnd").annotate({ identifier: "RenderId" })
 
 const NewRender = Schema.Struct({
   composition_id: Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(64))),
-  input_props: Schema.optionalKey(Schema.Json),
+  input_props: Schema.optionalKey(BoundedJson),
   output_settings: Schema.optionalKey(OutputSettings),
   priority: Schema.optionalKey(Priority),
   engine: Schema.optionalKey(Schema.Literal("canvas")),

@@ -7,6 +7,7 @@ import { RenderedFile, type RenderPayload } from "../../../domain/renders/Render
 import { Priority } from "../../../jobs/JobEvents.ts"
 import { type JobState, type JobStatus, type ProgressRecord, statusAt } from "../../../jobs/JobState.ts"
 import type { JobSnapshot } from "../../../jobs/Queue.ts"
+import { StoredJson } from "../../../security/BoundedJson.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { Timestamp } from "../Timestamp.ts"
 
@@ -50,8 +51,8 @@ export const RenderJson = Schema.Struct({
   status: Schema.Literals(RENDER_STATUSES).annotate({ identifier: "RenderStatus" }),
   priority: Priority,
   composition_id: Schema.String,
-  input_props: Schema.Json,
-  output_settings: Schema.Json,
+  input_props: StoredJson,
+  output_settings: StoredJson,
   engine: Schema.Literal("canvas"),
   progress: RenderProgress,
   output: Schema.NullOr(Output),

@@ -1,0 +1,369 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { isComplete, open, parse } from "../http/RawHttp.ts"
+import { Client, type RequestOptions } from "../support/Client.ts"
+import { journalHead, type Server } from "../support/ServerProcess.ts"
+import { SharedServer } from "../support/SharedServer.ts"
+
+const JOB_ID = "job_01k8w3e5r7fm2vx9q4ztd6yhbn"
+const PROJECT_ID = "proj_01k8w3e5r7fm2vx9q4ztd6yhbn"
+const RENDER_ID = "rnd_01k8w3e5r7fm2vx9q4ztd6yhbn"
+const ECHO = { type: "system:echo", payload: null }
+const TITLE = { composition_id: "TitleCard", input_props: { title: "Hello" } }
+
+interface Case {
+  readonly name: string
+  readonly method?: string
+  readonly path: string
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+  readonly status: number
+  readonly problem: string
+  /** All of them: `field code`. */
+  readonly errors?: ReadonlyArray<string>
+}
+
+const deep = (levels: number) => `{"type":"system:echo","payload":${"[".repeat(levels)}${"]".repeat(levels)}}`
+
+const post = (
+  name: string,
+  path: string,
+  body: unknown,
+  [status, problem, ...errors]: readonly [number, string, ...ReadonlyArray<string>],
+  headers?: Readonly<Record<string, string>>,
+): Case => ({
+  name,
+  method: "POST",
+  path,
+  body,
+  status,
+  problem,
+  ...(errors.length === 0 ? {} : { errors }),
+  ...(headers === undefined ? {} : { headers }),
+})
+
+const get = (
+  name: string,
+  path: string,
+  [status, problem, ...errors]: readonly [number, string, ...ReadonlyArray<string>],
+  headers?: Readonly<Record<string, string>>,
+): Case => ({
+  name,
+  path,
+  status,
+  problem,
+  ...(errors.length === 0 ? {} : { errors }),
+  ...(headers === undefined ? {} : { headers }),
+})
+
+const job = (fields: Record<string, unknown>) => ({ ...ECHO, ...fields })
+
+/** Bodies. */
+const bodies: ReadonlyArray<Case> = [
+  post("JSON that breaks off", "/v1/jobs", '{"type":', [400, "malformed-json"]),
+  post("JSON with a comma too many", "/v1/jobs", '{"type":"system:echo",}', [400, "malformed-json"]),
+  post("a number that is none", "/v1/jobs", '{"type":"system:echo","delay_ms":NaN}', [400, "malformed-json"]),
+  post("bytes that are no text", "/v1/jobs", Buffer.from([0xff, 0xfe, 0x00]), [400, "malformed-json"]),
+  post("an empty body", "/v1/jobs", "", [400, "validation-failed", " missing"]),
+  post("null instead of an object", "/v1/jobs", "null", [400, "validation-failed", " invalid_type"]),
+  post("an array instead of an object", "/v1/jobs", [ECHO], [400, "validation-failed", " invalid_type"]),
+  post(
+    "wrong types everywhere",
+    "/v1/jobs",
+    {
+      type: 7,
+      queue: "Not A Queue",
+      priority: "asap",
+      delay_ms: "1000",
+      max_attempts: 0,
+      timeout_ms: 500.5,
+      idempotency_key: "",
+      tags: ["ok", 5],
+    },
+    [
+      400,
+      "validation-failed",
+      "type invalid_type",
+      "queue invalid_format",
+      "priority invalid_value",
+      "delay_ms invalid_type",
+      "max_attempts out_of_range",
+      "timeout_ms invalid_type",
+      "idempotency_key invalid_length",
+      "tags.1 invalid_type",
+    ],
+  ),
+  post("a field that does not exist", "/v1/jobs", job({ payloda: 1 }), [
+    400,
+    "validation-failed",
+    "payloda unknown_field",
+  ]),
+  post("a field called __proto__", "/v1/jobs", '{"type":"system:echo","__proto__":{"queue":"x"}}', [
+    400,
+    "validation-failed",
+    "__proto__ unknown_field",
+  ]),
+  post("nothing at all of what is required", "/v1/jobs", {}, [400, "validation-failed", "type missing"]),
+  post("both a delay and a time", "/v1/jobs", job({ delay_ms: 1, scheduled_at: "2030-01-01T00:00:00Z" }), [
+    400,
+    "validation-failed",
+    "scheduled_at invalid_value",
+  ]),
+  post("a number beyond all numbers", "/v1/jobs", '{"type":"system:echo","delay_ms":1e999}', [
+    400,
+    "validation-failed",
+    "delay_ms invalid_type",
+    "delay_ms out_of_range",
+  ]),
+  post("a delay of 300 years", "/v1/jobs", job({ delay_ms: 1e13 }), [
+    400,
+    "validation-failed",
+    "delay_ms out_of_range",
+  ]),
+  post("a delay into the past", "/v1/jobs", job({ delay_ms: -1 }), [
+    400,
+    "validation-failed",
+    "delay_ms out_of_range",
+  ]),
+  post("a day that no calendar has", "/v1/jobs", job({ scheduled_at: "2030-02-30T25:00:00Z" }), [
+    400,
+    "validation-failed",
+    "scheduled_at invalid_value",
+  ]),
+  post("a payload with infinity in it", "/v1/jobs", '{"type":"system:echo","payload":{"deep":[1e999]}}', [
+    400,
+    "validation-failed",
+    "payload invalid_type",
+  ]),
+  post("a job type that nobody runs", "/v1/jobs", job({ type: "system:unknown" }), [
+    400,
+    "validation-failed",
+    "type invalid_value",
+  ]),
+  post(
+    "a payload that does not fit its type",
+    "/v1/jobs",
+    { type: "system:sleep", payload: { ms: -1, x: 1 } },
+    [400, "validation-failed", "payload.ms out_of_range", "payload.x unknown_field"],
+  ),
+  post("JSON 65 levels deep", "/v1/jobs", deep(65), [400, "validation-failed", "payload invalid_type"]),
+  post("JSON 100,000 levels deep", "/v1/jobs", deep(100_000), [
+    400,
+    "validation-failed",
+    "payload invalid_type",
+  ]),
+  post("a batch with one job 4,000,000 levels deep", "/v1/jobs/batch", `{"jobs":[${deep(4_000_000)}]}`, [
+    400,
+    "validation-failed",
+    "jobs.0.payload invalid_type",
+  ]),
+  post("1,001 jobs at once", "/v1/jobs/batch", { jobs: Array.from({ length: 1_001 }, () => ECHO) }, [
+    400,
+    "validation-failed",
+    "jobs invalid_length",
+  ]),
+  post("a batch of nothing", "/v1/jobs/batch", { jobs: [] }, [
+    400,
+    "validation-failed",
+    "jobs invalid_length",
+  ]),
+  post("a body that says it is XML", "/v1/jobs", "<job/>", [415, "unsupported-media-type"], {
+    "content-type": "application/xml",
+  }),
+  post("a compressed body", "/v1/jobs", "…", [415, "unsupported-media-type"], { "content-encoding": "gzip" }),
+  post("a project without a name", "/v1/projects", { name: "", settings: { default_fps: 0, size: 1 } }, [
+    400,
+    "validation-failed",
+    "name invalid_length",
+    "settings.default_fps out_of_range",
+    "settings.size unknown_field",
+  ]),
+  post("a redrive of more than is allowed", "/v1/dead-letters/redrive", { limit: 100_000, status: "dead" }, [
+    400,
+    "validation-failed",
+    "limit out_of_range",
+    "status unknown_field",
+  ]),
+  post("a priority that does not exist", `/v1/jobs/${JOB_ID}/prioritize`, { priority: 1 }, [
+    400,
+    "validation-failed",
+    "priority invalid_value",
+  ]),
+]
+
+/** Paths, ids, queries, methods, headers. */
+const targets: ReadonlyArray<Case> = [
+  get("a route that does not exist", "/v1/nothing", [404, "not-found"]),
+  get("a route above the root", "/v1/../../etc/passwd", [404, "not-found"]),
+  {
+    name: "a method that the path does not take",
+    method: "DELETE",
+    path: "/v1/jobs",
+    status: 405,
+    problem: "method-not-allowed",
+  },
+  {
+    name: "a method that does not exist here",
+    method: "PATCH",
+    path: `/v1/jobs/${JOB_ID}`,
+    body: {},
+    status: 405,
+    problem: "method-not-allowed",
+  },
+  get("a job that does not exist", `/v1/jobs/${JOB_ID}`, [404, "job-not-found"]),
+  get("the events of no job", `/v1/jobs/${JOB_ID}/events`, [404, "job-not-found"]),
+  get("the live events of no job", `/v1/jobs/${JOB_ID}/events`, [404, "job-not-found"], {
+    accept: "text/event-stream",
+  }),
+  post("cancelling no job", `/v1/jobs/${JOB_ID}/cancel`, undefined, [404, "job-not-found"]),
+  post("retrying no job", `/v1/jobs/${JOB_ID}/retry`, undefined, [404, "job-not-found"]),
+  get("an id that is none", "/v1/jobs/42", [400, "invalid-id", "id invalid_format"]),
+  get("an id of another kind", `/v1/jobs/${RENDER_ID}`, [400, "invalid-id", "id invalid_format"]),
+  get("an id with SQL in it", "/v1/jobs/job_'%20OR%201=1--", [400, "invalid-id", "id invalid_format"]),
+  get("an id with a broken escape", "/v1/jobs/%E0%A4%A", [404, "not-found"]),
+  get("a job at version 0", `/v1/jobs/${JOB_ID}?version=0`, [
+    400,
+    "validation-failed",
+    "version out_of_range",
+  ]),
+  get("a project that does not exist", `/v1/projects/${PROJECT_ID}`, [404, "project-not-found"]),
+  get("the renders of no project", `/v1/projects/${PROJECT_ID}/renders`, [404, "project-not-found"]),
+  post("a render for no project", `/v1/projects/${PROJECT_ID}/renders`, TITLE, [404, "project-not-found"]),
+  get("a render that does not exist", `/v1/renders/${RENDER_ID}`, [404, "render-not-found"]),
+  get("the output of no render", `/v1/renders/${RENDER_ID}/output`, [404, "render-not-found"]),
+  post("cancelling no render", `/v1/renders/${RENDER_ID}/cancel`, undefined, [404, "render-not-found"]),
+  get("a composition that does not exist", "/v1/compositions/Nothing", [404, "not-found"]),
+  get("the thumbnail of no composition", "/v1/compositions/Nothing/thumbnail", [404, "not-found"]),
+  get("a thumbnail a mile wide", "/v1/compositions/TitleCard/thumbnail?width=160934", [
+    400,
+    "validation-failed",
+    "width out_of_range",
+  ]),
+  get("a queue that does not exist", "/v1/queues/nothing", [404, "not-found"]),
+  get("a queue that cannot exist", "/v1/queues/NOTHING", [400, "invalid-id", "name invalid_format"]),
+  get("a cursor that was never given", "/v1/jobs?cursor=bm90aGluZw", [400, "invalid-request"]),
+  get("a page of everything", "/v1/jobs?limit=100000&status=gone&nope=1", [
+    400,
+    "validation-failed",
+    "limit out_of_range",
+    "status invalid_value",
+    "nope unknown_field",
+  ]),
+  get("a limit that is no number", "/v1/jobs?limit=ten", [400, "validation-failed", "limit invalid_type"]),
+  get("a time that is none", "/v1/jobs?created_after=yesterday", [
+    400,
+    "validation-failed",
+    "created_after invalid_format",
+    "created_after invalid_value",
+  ]),
+  get("a URL of 3,000 characters", `/v1/jobs?tag=${"x".repeat(3_000)}`, [414, "uri-too-long"]),
+  get("headers of 20,000 bytes", "/v1/jobs", [431, "headers-too-large"], { "x-much": "x".repeat(20_000) }),
+  get("an answer as a picture", "/v1/jobs", [406, "not-acceptable"], { accept: "image/png" }),
+  get("credentials of nobody", "/v1/jobs", [401, "invalid-api-key"], {
+    authorization: "Bearer ro_live_BJY1D1GO3udMWerRlqlWnsT3QBf4VO3RJCRT",
+  }),
+  get("credentials that are none", "/v1/jobs", [401, "invalid-api-key"], {
+    authorization: "Bearer nonsense",
+  }),
+  get("a scheme that nobody knows", "/v1/jobs", [401, "unauthorized"], { authorization: "Basic YTpi" }),
+]
+
+/** What no answer may show: where our files are, how the code is called, or what the database was asked. */
+const LEAKS = /node_modules|\/src\/|\.ts:\d|\bat [A-Za-z]+ \(|SELECT |INSERT |SQLITE|sqlite|Cause|_tag/
+
+layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("bad input", (it) => {
+  const refused = Effect.fnUntraced(function* (
+    { client, dataDir, process }: Server,
+    { body, errors, headers, method = "GET", path, problem, status }: Case,
+  ) {
+    const head = journalHead(dataDir)
+    const options: RequestOptions = { body, ...(headers === undefined ? {} : { headers }) }
+    const answer = yield* client.request(method, path, options)
+    assert.strictEqual(answer.status, status, answer.text)
+    assert.strictEqual(answer.headers.get("content-type"), "application/problem+json")
+    assert.strictEqual(answer.problem, problem, answer.text)
+    const document = answer.json()
+    assert.strictEqual(document["status"], status)
+    assert.match(String(document["trace_id"]), /^[0-9a-f]{32}$/)
+    if (errors !== undefined) assert.sameMembers([...answer.fieldErrors], [...errors], answer.text)
+    assert.notMatch(answer.text, LEAKS)
+    assert.strictEqual((yield* client.get(`/errors/${problem}`)).status, 200)
+    assert.strictEqual(journalHead(dataDir), head, "something was stored")
+    assert.strictEqual((yield* client.get("/health")).status, 200)
+    assert.notInclude(process.stdout, "unexpectedly")
+  })
+
+  for (const each of [...bodies, ...targets]) {
+    it.effect(`${each.name} is refused: ${each.status} ${each.problem}`, () =>
+      Effect.flatMap(SharedServer, (server) => refused(server, each)),
+    )
+  }
+
+  const MEGABYTES = 20
+  const megabyte = Buffer.alloc(1_000_000, " ")
+
+  it.effect("20 MB that are announced are refused before they are sent", () =>
+    Effect.gen(function* () {
+      const server = yield* SharedServer
+      const head = journalHead(server.dataDir)
+      const connection = yield* open(Number(new URL(server.url).port))
+      connection.send(
+        `POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${server.client.key}\r\n` +
+          `Content-Type: application/json\r\nContent-Length: ${MEGABYTES * megabyte.length}\r\n\r\n{`,
+      )
+      const answer = parse(yield* Effect.promise(() => connection.receive(isComplete)))
+      assert.strictEqual(answer.status, 413)
+      assert.match(String(answer.json["type"]), /\/payload-too-large$/)
+      assert.strictEqual(answer.json["limit_bytes"], 10_000_000)
+      assert.strictEqual(journalHead(server.dataDir), head)
+      assert.strictEqual((yield* server.client.get("/health")).status, 200)
+    }),
+  )
+
+  it.effect("20 MB that come in chunks are refused when they pass the limit", () =>
+    Effect.gen(function* () {
+      const server = yield* SharedServer
+      const head = journalHead(server.dataDir)
+      const connection = yield* open(Number(new URL(server.url).port))
+      connection.send(
+        `POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${server.client.key}\r\n` +
+          "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+      )
+      for (let sent = 0; sent < MEGABYTES; sent++) {
+        connection.send(`${megabyte.length.toString(16)}\r\n`)
+        connection.send(megabyte)
+        connection.send("\r\n")
+      }
+      const answer = parse(yield* Effect.promise(() => connection.receive(isComplete)))
+      assert.strictEqual(answer.status, 413)
+      assert.match(String(answer.json["type"]), /\/payload-too-large$/)
+      assert.strictEqual(journalHead(server.dataDir), head)
+      assert.strictEqual((yield* server.client.get("/health")).status, 200)
+    }),
+  )
+
+  it.effect("9 MB that are valid are taken, kept and given back", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const payload = "é".repeat(4_500_000)
+      const submitted = yield* client.post("/v1/jobs", { type: "system:echo", payload })
+      assert.strictEqual(submitted.status, 202, submitted.text.slice(0, 500))
+      const id = String(submitted.json()["id"])
+      yield* client.follow(`/v1/jobs/${id}/events`, { until: ({ event }) => event === "JobCompleted" })
+      assert.isTrue((yield* client.get(`/v1/jobs/${id}`)).json()["result"] === payload)
+    }),
+  )
+
+  it.effect("a request without credentials is told how to authenticate", () =>
+    Effect.gen(function* () {
+      const { url } = yield* SharedServer
+      const nobody = new Client(url, undefined)
+      for (const path of ["/v1/jobs", "/v1/projects", "/v1/queues", "/v1/dead-letters", "/v1/compositions"]) {
+        const answer = yield* nobody.get(path)
+        assert.strictEqual(answer.status, 401, path)
+        assert.strictEqual(answer.problem, "unauthorized")
+        assert.strictEqual(answer.headers.get("www-authenticate"), 'Bearer realm="renderowl"')
+      }
+    }),
+  )
+})
