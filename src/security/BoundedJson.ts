@@ -10,7 +10,7 @@ import { Schema } from "effect"
 import type { Json } from "effect/Schema"
 
 /** Arrays and objects within each other: far more than anybody writes, and far from what any stack holds. */
-export const JSON_LEVELS_MAX = 64
+const JSON_LEVELS_MAX = 64
 
 const fits = (value: unknown, levels: number): boolean => {
   if (typeof value === "number") return Number.isFinite(value)

@@ -201,6 +201,7 @@ const configure = (native: DatabaseSync, options: SqliteOptions): void => {
   native.exec(`
     PRAGMA synchronous = ${options.synchronous ?? "FULL"};
     PRAGMA temp_store = MEMORY;
+    PRAGMA recursive_triggers = ON; -- without it INSERT OR REPLACE would delete rows behind a delete trigger's back
     PRAGMA cache_size = -${pageCacheKib};
     PRAGMA mmap_size = ${mmapBytes};
     PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT_BYTES};

@@ -10,7 +10,7 @@ import { appendFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { PRIORITIES } from "../../src/jobs/JobEvents.ts"
 import * as Job from "../../src/jobs/Job.ts"
-import { Queue, type Submission, type SubmitError } from "../../src/jobs/Queue.ts"
+import { Queue, type Submission } from "../../src/jobs/Queue.ts"
 import * as RenderOwl from "../../src/RenderOwl.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { type Acknowledgement, DATABASE, type Promised, RUNS_LOG } from "./EnqueueProtocol.ts"
@@ -79,10 +79,6 @@ const isPlain = ({ idempotencyKey }: Draft): boolean => idempotencyKey === undef
 const promise = (id: string, { idempotencyKey: key, payload: { tag } }: Draft) =>
   ({ id, tag, key }) satisfies Promised
 
-/** A refusal is no promise: whoever gets one asks again. Two who take a key at the same moment may get one. */
-const persist = <A>(effect: Effect.Effect<A, SubmitError>): Effect.Effect<A, SubmitError> =>
-  Effect.retry(effect, { while: ({ _tag }) => _tag === "JournalError", times: 20 })
-
 const producer = Effect.fnUntraced(function* (fiber: number) {
   const queue = yield* Queue
   let own: string | undefined
@@ -91,7 +87,7 @@ const producer = Effect.fnUntraced(function* (fiber: number) {
     const kind = yield* Random.next
     if (kind < 0.7) {
       const job = yield* submission(name)
-      const { id } = yield* persist(queue.submit(job))
+      const { id } = yield* queue.submit(job)
       own = id
       yield* tell({ jobs: [promise(id, job)] })
     } else if (kind < 0.9 || own === undefined) {
@@ -107,7 +103,7 @@ const producer = Effect.fnUntraced(function* (fiber: number) {
           isPlain(draft) ? { ...draft, queue: queueName, payload: { ...draft.payload, ...batch } } : draft,
         )
       }
-      const enqueued = yield* persist(queue.submitBatch(marked))
+      const enqueued = yield* queue.submitBatch(marked)
       yield* tell({ jobs: enqueued.map(({ id }, i) => promise(id, marked[i]!)) })
     } else {
       const cancelled = own

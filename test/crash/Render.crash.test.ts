@@ -16,16 +16,16 @@ interface JobEvent {
 /** As often as a render of five attempts survives it. */
 const KILLS = 4
 /** A segment or more for each of the attempts that are killed, and some for the last one. */
-const SECONDS = 14
+const SECONDS = 12
 const FPS = 30
-const SEGMENTS = 7
+const SEGMENTS = 6
 
 const submit = Effect.fnUntraced(function* ({ client }: Server) {
   const project = yield* client.post("/v1/projects", { name: "Crash" })
   const render = yield* client.post(`/v1/projects/${String(project.json()["id"])}/renders`, {
     composition_id: "TitleCard",
     input_props: { title: "It goes on", duration_sec: SECONDS },
-    output_settings: { format: "mp4", width: 192, height: 108, fps: FPS },
+    output_settings: { format: "mp4", width: 128, height: 72, fps: FPS },
   })
   assert.strictEqual(render.status, 202, render.text)
   return render.json<Render>().id
