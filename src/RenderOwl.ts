@@ -7,6 +7,7 @@ import { ActorSystem } from "./actor/ActorSystem.ts"
 import { SnapshotStore } from "./actor/SnapshotStore.ts"
 import { ApiKey, ApiKeyLive } from "./domain/keys/ApiKey.ts"
 import { apiKeyProjection } from "./domain/keys/ApiKeyProjection.ts"
+import { RecognisedKeys } from "./domain/keys/RecognisedKeys.ts"
 import { Project, ProjectLive } from "./domain/projects/Project.ts"
 import { ProjectList } from "./domain/projects/ProjectList.ts"
 import { projectProjection } from "./domain/projects/ProjectProjection.ts"
@@ -34,8 +35,15 @@ export interface RenderOwlConfig {
 /** Every event type that the journal may hold. */
 const eventTypes = [...jobEventTypes, ...Project.events, ...ApiKey.events]
 
-/** Every projection that is part of the append. Each call makes its own: they remember rows. */
-const projections = () => [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection()]
+/** The journal with every projection that is part of the append; they remember rows, so each build makes its own. */
+const journal = Layer.unwrap(
+  Effect.map(RecognisedKeys, (recognised) =>
+    SqliteJournal.layer({
+      events: eventTypes,
+      projections: [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection(recognised)],
+    }),
+  ),
+)
 
 /** An open database whose schema is up to date. */
 const database = (config: SqliteClientConfig) =>
@@ -59,6 +67,7 @@ export const layer = (config: RenderOwlConfig) =>
       Layer.mergeAll(SnapshotStore.layer, JobStore.layer, JobList.layer, QueueStats.layer, ProjectList.layer),
     ),
     Layer.provideMerge(ReaderPool.layer()),
-    Layer.provideMerge(SqliteJournal.layer({ events: eventTypes, projections: projections() })),
+    Layer.provideMerge(journal),
+    Layer.provideMerge(RecognisedKeys.layer),
     Layer.provideMerge(database(config.database)),
   )

@@ -28,6 +28,8 @@ export interface NewJob {
 export interface Enqueued {
   readonly id: string
   readonly deduplicated: boolean
+  /** A new job as its append left it, which spares whoever shows it a look-up. Absent where it is not at hand. */
+  job?: VersionedJob | undefined
 }
 
 /** The same idempotency key stands for the same request: the same work on the same input. */

@@ -387,7 +387,10 @@ export class QueueActor {
       if (spec.idempotency_key !== undefined) turn.keys.set(spec.idempotency_key, job)
       this.#ready(turn, job)
     }
-    answers.push((outcome) => message.answer(answerOf(outcome, enqueued)))
+    answers.push((outcome) => {
+      for (const answer of enqueued) if (!answer.deduplicated) answer.job = turn.get(answer.id)
+      message.answer(answerOf(outcome, enqueued))
+    })
   }
 
   /**

@@ -97,8 +97,12 @@ export class EventCatalog {
       })
     }
     let data = JSON.parse(json) as Record<string, unknown>
-    for (let from = revision; from < known.revision; from++) data = known.upcasts[from - 1]!(data)
-    return { _tag: type, ...data }
+    if (revision < known.revision) {
+      for (let from = revision; from < known.revision; from++) data = known.upcasts[from - 1]!(data)
+      return { ...data, _tag: type }
+    }
+    // Nobody else has it: marked in place, since a copy would cost as much as a third of the parsing.
+    return Object.assign(data, { _tag: type })
   }
 
   /** Like {@link decode}, and also checks the data against the schema: for verification, not for hot paths. */

@@ -42,12 +42,15 @@ export interface AuditedJob {
   readonly version: number
 }
 
+/** A replay recognises nobody. */
+const NO_KEYS = { get: () => undefined, remember: () => {}, forgetAll: () => {} }
+
 export class JournalAudit {
   readonly #source: string
   readonly #replicaFile: string
   readonly #replica: SqliteDatabase
   readonly #catalog = new EventCatalog(jobEventTypes)
-  readonly #projections = [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection()]
+  readonly #projections = [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection(NO_KEYS)]
   readonly jobs = new Map<string, AuditedJob>()
   /** Attempts that were ever started: `<job> <attempt>`. */
   readonly started = new Set<string>()

@@ -17,3 +17,17 @@ export const Timestamp = Schema.String.pipe(
   }),
   Schema.annotate({ identifier: "Timestamp" }),
 )
+
+/** The same on the way out, where there is nothing to check: a string that is made by {@link toInstant}. */
+export const Instant = Schema.String.annotate({
+  identifier: "Instant",
+  format: "date-time",
+  description: "RFC 3339, in UTC, with milliseconds",
+})
+
+/** Milliseconds since 1970 as an {@link Instant}. */
+export const toInstant = (millis: number): string => new Date(millis).toISOString()
+
+/** Null stays null, and so does what is not there. */
+export const toInstantOrNull = (millis: number | null | undefined): string | null =>
+  millis === null || millis === undefined ? null : toInstant(millis)

@@ -12,54 +12,48 @@ import { Principal } from "../../security/Principal.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import { ApiKey } from "./ApiKey.ts"
+import { RecognisedKeys } from "./RecognisedKeys.ts"
 
 /** In `DATA_DIR`. */
 const ADMIN_KEY_FILE = "admin.key"
-/** Callers remembered, so that the next request of the same key needs no actor. */
-const PRINCIPALS_MAX = 10_000
 
 /** Index: the primary key. */
 const SELECT_BY_HASH = "SELECT stream FROM api_keys WHERE hash = ?"
 const SELECT_ANY = "SELECT 1 FROM api_keys LIMIT 1"
 
-/**
- * An `Authenticator` for API keys. The table decides each time, so a revoked key is refused at once; only what a key can
- * never lose is remembered.
- */
+/** An `Authenticator` for API keys. */
 export const authenticatorLayer = Layer.effect(
   Authenticator,
   Effect.gen(function* () {
     const { reader } = yield* SqliteClient
     const apiKey = yield* ApiKey.client
-    const principals = new Map<string, { readonly hash: string; readonly principal: Principal }>()
+    const recognised = yield* RecognisedKeys
 
-    const principalOf = Effect.fnUntraced(function* (id: string) {
-      const known = principals.get(id)
-      if (known !== undefined) return known
-      const { hash, owner, scopes, tier } = yield* Effect.mapError(
-        apiKey(id).Get(),
-        () => new AuthenticatorUnavailable(),
-      )
-      const found = { hash, principal: new Principal({ id, kind: "api_key", owner, scopes, tier }) }
-      if (principals.size >= PRINCIPALS_MAX) principals.clear()
-      principals.set(id, found)
-      return found
+    const lookUp = Effect.fnUntraced(function* (hash: string) {
+      const row = yield* Effect.try({
+        try: () => reader.prepare(SELECT_BY_HASH).get(hash),
+        catch: () => new AuthenticatorUnavailable(),
+      })
+      if (row === undefined) return yield* new InvalidApiKey()
+      const id = row["stream"] as string
+      const key = yield* Effect.mapError(apiKey(id).Get(), () => new AuthenticatorUnavailable())
+      // The index found the row by the hash; the comparison that decides takes the same time wherever they differ.
+      if (key.status !== "active" || !ApiKeyFormat.equalHashes(key.hash, hash))
+        return yield* new InvalidApiKey()
+      const { owner, scopes, tier } = key
+      const principal = new Principal({ id, kind: "api_key", owner, scopes, tier })
+      recognised.remember(hash, principal)
+      return principal
     })
 
     return Authenticator.of({
-      authenticate: Effect.fnUntraced(function* (credential) {
-        if (!ApiKeyFormat.isWellFormed(Redacted.value(credential))) return yield* new InvalidApiKey()
+      authenticate: (credential) => {
         const hash = ApiKeyFormat.hash(credential)
-        const row = yield* Effect.try({
-          try: () => reader.prepare(SELECT_BY_HASH).get(hash),
-          catch: () => new AuthenticatorUnavailable(),
-        })
-        if (row === undefined) return yield* new InvalidApiKey()
-        const found = yield* principalOf(row["stream"] as string)
-        // The index found the row by the hash; the comparison that decides takes the same time wherever they differ.
-        if (!ApiKeyFormat.equalHashes(found.hash, hash)) return yield* new InvalidApiKey()
-        return found.principal
-      }),
+        const known = recognised.get(hash)
+        if (known !== undefined) return Effect.succeed(known)
+        const isKey = ApiKeyFormat.isWellFormed(Redacted.value(credential))
+        return isKey ? lookUp(hash) : Effect.fail(new InvalidApiKey())
+      },
     })
   }),
 )

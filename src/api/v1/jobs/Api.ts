@@ -17,7 +17,7 @@ import { Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { BoundedJson, StoredJson } from "../../../security/BoundedJson.ts"
 import { StoreProblems } from "../DomainProblems.ts"
-import { Timestamp } from "../Timestamp.ts"
+import { Instant, Timestamp } from "../Timestamp.ts"
 import { JobJson, JobStatusName } from "./JobJson.ts"
 
 /** Jobs in one batch. */
@@ -85,7 +85,7 @@ const commandErrors = [JobNotFoundProblem, ConflictProblem, ...StoreProblems] as
 export const JobEventJson = Schema.Struct({
   version: Schema.Int,
   type: Schema.String,
-  recorded_at: Timestamp,
+  recorded_at: Instant,
   data: StoredJson,
 }).annotate({ identifier: "JobEvent" })
 

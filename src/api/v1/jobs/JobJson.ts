@@ -11,21 +11,21 @@ import {
   statusAt,
 } from "../../../jobs/JobState.ts"
 import { StoredJson } from "../../../security/BoundedJson.ts"
-import { Timestamp } from "../Timestamp.ts"
+import { Instant, toInstant, toInstantOrNull } from "../Timestamp.ts"
 
 const Progress = Schema.Struct({
   attempt: Schema.Int,
   percent: Schema.Finite,
   message: Schema.NullOr(Schema.String),
   detail: Schema.NullOr(StoredJson),
-  updated_at: Timestamp,
+  updated_at: Instant,
 })
 
 const Attempt = Schema.Struct({
   number: Schema.Int,
   worker: Schema.String,
-  started_at: Timestamp,
-  ended_at: Schema.NullOr(Timestamp),
+  started_at: Instant,
+  ended_at: Schema.NullOr(Instant),
   outcome: Schema.NullOr(Schema.Literals(["completed", "failed", "stalled", "cancelled"])),
   stall_reason: Schema.NullOr(StallReason),
   wait_ms: Schema.Int,
@@ -36,7 +36,7 @@ const Attempt = Schema.Struct({
 const Step = Schema.Struct({
   name: Schema.String,
   attempt: Schema.Int,
-  completed_at: Timestamp,
+  completed_at: Instant,
   result: StoredJson,
 })
 
@@ -56,10 +56,10 @@ export const JobJson = Schema.Struct({
   timeout_ms: Schema.Int,
   /** Of the job's stream: what `?version=` and `Last-Event-ID` count. */
   version: Schema.Int,
-  created_at: Timestamp,
-  due_at: Timestamp,
-  started_at: Schema.NullOr(Timestamp),
-  finished_at: Schema.NullOr(Timestamp),
+  created_at: Instant,
+  due_at: Instant,
+  started_at: Schema.NullOr(Instant),
+  finished_at: Schema.NullOr(Instant),
   progress: Schema.NullOr(Progress),
   result: Schema.NullOr(StoredJson),
   error: Schema.NullOr(JobFailure),
@@ -83,7 +83,7 @@ export interface Job {
   readonly liveProgress?: ProgressRecord | undefined
 }
 
-/** The job at the moment `now`. */
+/** The job at the moment `now`, ready to be sent: what it is made of was checked on its way in. */
 export const toJobJson = ({ id, state, version, liveProgress }: Job, now: number): typeof JobJson.Type => {
   const newest = state.attempts.at(-1)
   return {
@@ -99,14 +99,14 @@ export const toJobJson = ({ id, state, version, liveProgress }: Job, now: number
     max_attempts: state.maxAttempts,
     timeout_ms: state.timeoutMs,
     version,
-    created_at: state.enqueuedAt,
-    due_at: state.dueAt,
-    started_at: state.attempts[0]?.startedAt ?? null,
-    finished_at: state.finishedAt ?? null,
+    created_at: toInstant(state.enqueuedAt),
+    due_at: toInstant(state.dueAt),
+    started_at: toInstantOrNull(state.attempts[0]?.startedAt),
+    finished_at: toInstantOrNull(state.finishedAt),
     progress: toProgressJson(liveProgress ?? state.progress),
     result: state.result ?? null,
     error: state.error ?? null,
-    steps: state.steps.map(({ completedAt, ...step }) => ({ ...step, completed_at: completedAt })),
+    steps: state.steps.map(({ completedAt, ...step }) => ({ ...step, completed_at: toInstant(completedAt) })),
     attempts: state.attempts.map(toAttemptJson),
     metrics: {
       wait_ms: newest?.waitMs ?? null,
@@ -125,7 +125,7 @@ export const toProgressJson = (progress: ProgressRecord | undefined): typeof Pro
         percent: progress.percent,
         message: progress.message ?? null,
         detail: progress.detail ?? null,
-        updated_at: progress.at,
+        updated_at: toInstant(progress.at),
       }
 
 /** Time spent so far by an attempt that has not ended. */
@@ -135,8 +135,8 @@ const processingMs = ({ endedAt, startedAt }: AttemptRecord, now: number): numbe
 const toAttemptJson = (attempt: AttemptRecord): typeof Attempt.Type => ({
   number: attempt.number,
   worker: attempt.worker,
-  started_at: attempt.startedAt,
-  ended_at: attempt.endedAt ?? null,
+  started_at: toInstant(attempt.startedAt),
+  ended_at: toInstantOrNull(attempt.endedAt),
   outcome: attempt.outcome ?? null,
   stall_reason: attempt.stallReason ?? null,
   wait_ms: attempt.waitMs,

@@ -9,7 +9,7 @@ import { type JobState, type JobStatus, type ProgressRecord, statusAt } from "..
 import type { JobSnapshot } from "../../../jobs/Queue.ts"
 import { StoredJson } from "../../../security/BoundedJson.ts"
 import * as TypeId from "../../../security/TypeId.ts"
-import { Timestamp } from "../Timestamp.ts"
+import { Instant, toInstant, toInstantOrNull } from "../Timestamp.ts"
 
 const RENDER_STATUSES = ["pending", "queued", "rendering", "completed", "failed", "cancelled"] as const
 type RenderStatus = (typeof RENDER_STATUSES)[number]
@@ -58,9 +58,9 @@ export const RenderJson = Schema.Struct({
   output: Schema.NullOr(Output),
   error: Schema.NullOr(Schema.Struct({ name: Schema.String, message: Schema.String })),
   attempt: Schema.Int,
-  created_at: Timestamp,
-  started_at: Schema.NullOr(Timestamp),
-  finished_at: Schema.NullOr(Timestamp),
+  created_at: Instant,
+  started_at: Schema.NullOr(Instant),
+  finished_at: Schema.NullOr(Instant),
 }).annotate({ identifier: "Render" })
 
 /** The stored result; undefined before the render has completed. */
@@ -117,9 +117,9 @@ export const toRenderJson = (
     output: output === undefined ? null : shownOutput(renderId, output),
     error: state.error === undefined ? null : { name: state.error.name, message: state.error.message },
     attempt: state.attempt,
-    created_at: state.enqueuedAt,
-    started_at: state.attempts[0]?.startedAt ?? null,
-    finished_at: state.finishedAt ?? null,
+    created_at: toInstant(state.enqueuedAt),
+    started_at: toInstantOrNull(state.attempts[0]?.startedAt),
+    finished_at: toInstantOrNull(state.finishedAt),
   }
 }
 
