@@ -50,7 +50,12 @@ export class JournalAudit {
   readonly #replicaFile: string
   readonly #replica: SqliteDatabase
   readonly #catalog = new EventCatalog(jobEventTypes)
-  readonly #projections = [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection(NO_KEYS)]
+  readonly #projections = [
+    jobProjection(),
+    projectProjection(),
+    renderProjection(),
+    apiKeyProjection(NO_KEYS),
+  ]
   readonly jobs = new Map<string, AuditedJob>()
   /** Attempts that were ever started: `<job> <attempt>`. */
   readonly started = new Set<string>()
