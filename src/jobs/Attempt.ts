@@ -71,33 +71,38 @@ export const runAttempt = (
   lease: Lease,
   commands: LeaseCommands,
 ): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const { job, run } = registration
-    const { state } = lease
-    const exit = yield* Schema.decodeUnknownEffect(job.payload)(state.payload).pipe(
-      Effect.mapErrorEager((cause) => new PayloadUnreadable({ message: cause.message })),
-      Effect.flatMapEager((payload) =>
-        withTimeLimit(
-          Effect.suspend(() => run(payload, contextOf(lease, commands))),
-          state.timeoutMs,
-        ),
+  Effect.suspend(() => work(registration, lease, commands)).pipe(
+    Effect.matchCauseEffect({
+      onSuccess: (result) => tell(commands.complete(lease, result)),
+      onFailure: (cause) => tellFailure(registration.job, lease, commands, cause),
+    }),
+    Effect.catchCause(() => Effect.void),
+  )
+
+/** The handler on the decoded payload; its result as JSON. */
+const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands) =>
+  Schema.decodeUnknownEffect(job.payload)(lease.state.payload).pipe(
+    Effect.mapErrorEager((cause) => new PayloadUnreadable({ message: cause.message })),
+    Effect.flatMapEager((payload) =>
+      withTimeLimit(
+        Effect.suspend(() => run(payload, contextOf(lease, commands))),
+        lease.state.timeoutMs,
       ),
-      Effect.flatMap((result) => Schema.encodeUnknownEffect(job.success)(result)),
-      Effect.map(toJson),
-      Effect.exit,
-    )
-    if (Exit.isSuccess(exit)) return yield* tell(commands.complete(lease, exit.value))
-    const now = yield* Clock.currentTimeMillis
-    const failure = describe(job, exit.cause)
-    const delay = failure.retryAfterMs ?? retryDelayMs(job.retry, state.failures + 1, yield* Random.next)
-    yield* tell(
-      commands.fail(lease, {
-        error: failure.error,
-        retryable: failure.retryable,
-        retryAt: wholeMillis(now + Math.max(0, delay)),
-      }),
-    )
-  }).pipe(Effect.catchCause(() => Effect.void))
+    ),
+    Effect.flatMap((result) => Effect.mapEager(Schema.encodeUnknownEffect(job.success)(result), toJson)),
+  )
+
+const tellFailure = Effect.fnUntraced(function* (
+  job: AnyJob,
+  lease: Lease,
+  commands: LeaseCommands,
+  cause: Cause.Cause<unknown>,
+) {
+  const now = yield* Clock.currentTimeMillis
+  const { error, retryable, retryAfterMs } = describe(job, cause)
+  const delay = retryAfterMs ?? retryDelayMs(job.retry, lease.state.failures + 1, yield* Random.next)
+  yield* tell(commands.fail(lease, { error, retryable, retryAt: wholeMillis(now + Math.max(0, delay)) }))
+})
 
 /** A timer is only set for work that waits for something: one that ends in its first step needs none. */
 const withTimeLimit = <A, E>(work: Effect.Effect<A, E>, limitMs: number): Effect.Effect<A, E | TimedOut> =>

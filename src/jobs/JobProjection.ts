@@ -21,7 +21,7 @@ const TYPES_MAX = 2 ** 20
 const UPSERT = new MultiRowInsert({
   into: "INSERT INTO jobs (position, queue, type, priority, status, due_at, attempt, finished_at)",
   columns: 8,
-  then: `ON CONFLICT (position) DO UPDATE SET priority = excluded.priority, status = excluded.status,
+  onConflict: `ON CONFLICT (position) DO UPDATE SET priority = excluded.priority, status = excluded.status,
     due_at = excluded.due_at, attempt = excluded.attempt, finished_at = excluded.finished_at`,
 })
 /**

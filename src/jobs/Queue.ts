@@ -7,6 +7,7 @@ import {
   Context,
   Duration,
   Effect,
+  Exit,
   type Fiber,
   FiberSet,
   Layer,
@@ -60,13 +61,15 @@ export interface Submission {
   /** Default: a new id. */
   readonly id?: string | undefined
   readonly metadata?: EventMetadata | undefined
+  /** The definition whose schema has just encoded the payload, which then needs no other check. */
+  readonly encodedBy?: Registration["job"] | undefined
 }
 
 /** A payload is taken as its schema says or not at all; everything that is wrong with it is reported. */
 const STRICT = { onExcessProperty: "error", errors: "all" } as const
 
 /** Options of {@link Queue.enqueue}. */
-export interface EnqueueOptions extends Omit<Submission, "type" | "payload" | "dueAt"> {
+export interface EnqueueOptions extends Omit<Submission, "type" | "payload" | "dueAt" | "encodedBy"> {
   readonly delay?: Duration.Input | undefined
 }
 
@@ -139,10 +142,11 @@ export class Queue extends Context.Service<
   static enqueue<Type extends string, Payload, Success, Failure>(
     job: Job<Type, Payload, Success, Failure>,
     payload: Payload,
-    { delay, ...options }: EnqueueOptions = {},
+    options: EnqueueOptions = {},
   ): Effect.Effect<Enqueued, SubmitError, Queue> {
     return Effect.withFiber((fiber) => {
       const queue = Context.getUnsafe(fiber.context, Queue)
+      const { delay } = options
       const dueAt = delay === undefined ? undefined : nowOf(fiber) + Duration.toMillis(delay)
       return Schema.encodeEffect(job.payload)(payload).pipe(
         Effect.mapErrorEager((cause) => new InvalidPayload({ type: job.type, cause })),
@@ -155,6 +159,7 @@ export class Queue extends Context.Service<
             dueAt,
             type: job.type,
             payload: (encoded ?? null) as Json,
+            encodedBy: job,
           }),
         ),
       )
@@ -264,13 +269,15 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
       const known = [...types.keys()].toSorted()
       return Effect.fail(new UnknownJobType({ type, known, ...inBatch }))
     }
+    const prepared = () => ({
+      id: submission.id ?? ids.next("job", now),
+      spec: specOf(submission, job, now),
+      metadata: submission.metadata,
+    })
+    if (submission.encodedBy === job) return Effect.succeed(prepared())
     return Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
       Effect.mapErrorEager((cause) => new InvalidPayload({ type, cause, ...inBatch })),
-      Effect.mapEager(() => ({
-        id: submission.id ?? ids.next("job", now),
-        spec: specOf(submission, job, now),
-        metadata: submission.metadata,
-      })),
+      Effect.mapEager(prepared),
     )
   }
 
@@ -285,7 +292,10 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const submitBatch = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
     const now = yield* Clock.currentTimeMillis
     const jobs: Array<NewJob> = []
-    for (const [index, submission] of submissions.entries()) jobs.push(yield* prepare(submission, now, index))
+    for (const [index, submission] of submissions.entries()) {
+      const prepared = prepare(submission, now, index)
+      jobs.push(Exit.isExit(prepared) && Exit.isSuccess(prepared) ? prepared.value : yield* prepared)
+    }
     const byQueue = Map.groupBy(jobs, (job) => job.spec.queue)
     const [first] = byQueue
     if (first === undefined) return []

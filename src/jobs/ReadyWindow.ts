@@ -8,9 +8,9 @@ import { PRIORITIES } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
 
 /** Ready jobs a lane keeps in memory. */
-export const LANE_CAPACITY = 512
-/** A lane that is not known to be complete is refilled when it falls below this. */
-const LANE_LOW = LANE_CAPACITY / 4
+export const LANE_CAPACITY = 1_024
+/** A lane that is not known to be complete is refilled when it falls below this; so many are read again then. */
+const LANE_LOW = LANE_CAPACITY / 8
 
 /** JSON characters of a payload up to which the state of a ready job is kept beside it. */
 export const SMALL_PAYLOAD_CHARACTERS = 2_048

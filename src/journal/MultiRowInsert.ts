@@ -23,14 +23,14 @@ export class MultiRowInsert {
     readonly values: Array<SQLInputValue>
   }>
 
-  /** `INSERT INTO … VALUES` with as many columns, and what follows the values, such as a conflict clause. */
-  constructor(options: { readonly into: string; readonly columns: number; readonly then?: string }) {
+  /** `INSERT INTO … VALUES` with as many columns, and a conflict clause if there is one. */
+  constructor(options: { readonly into: string; readonly columns: number; readonly onConflict?: string }) {
     const { columns, into } = options
     const row = `(${Array.from({ length: columns }, () => "?").join(",")})`
     this.#columns = columns
     this.#statements = ROWS_PER_STATEMENT.map((rows) => ({
       rows,
-      sql: `${into} VALUES ${Array.from({ length: rows }, () => row).join(",")} ${options.then ?? ""}`,
+      sql: `${into} VALUES ${Array.from({ length: rows }, () => row).join(",")} ${options.onConflict ?? ""}`,
       values: Array.from({ length: rows * columns }, () => null),
     }))
   }
