@@ -76,7 +76,7 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
   decide: {
     Enqueue: (state, spec, context) =>
       state.status === "absent"
-        ? done({ _tag: "JobEnqueued", ...spec })
+        ? done({ ...spec, _tag: "JobEnqueued" })
         : conflict(state, "enqueue", context),
 
     Start: (state, { worker }, context) =>

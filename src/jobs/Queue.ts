@@ -152,14 +152,18 @@ export class Queue extends Context.Service<
         Effect.mapErrorEager((cause) => new InvalidPayload({ type: job.type, cause })),
         Effect.flatMapEager((encoded) =>
           queue.submit({
-            queue: job.queue,
-            maxAttempts: job.retry.maxAttempts,
-            timeoutMs: job.timeoutMs,
-            ...options,
-            dueAt,
             type: job.type,
             payload: (encoded ?? null) as Json,
             encodedBy: job,
+            queue: options.queue ?? job.queue,
+            priority: options.priority,
+            dueAt,
+            maxAttempts: options.maxAttempts ?? job.retry.maxAttempts,
+            timeoutMs: options.timeoutMs ?? job.timeoutMs,
+            idempotencyKey: options.idempotencyKey,
+            tags: options.tags,
+            id: options.id,
+            metadata: options.metadata,
           }),
         ),
       )
@@ -256,28 +260,29 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const get = (id: string): Effect.Effect<JobSnapshot, JobNotFound | JournalError> =>
     Effect.map(load(id), (job) => ({ ...job, liveProgress: live.get(id) }))
 
+  const newJob = (submission: Submission, job: Registration["job"], now: number): NewJob => ({
+    id: submission.id ?? ids.next("job", now),
+    spec: specOf(submission, job, now),
+    metadata: submission.metadata,
+  })
+
   /** Checks the payload against its type and fills in what the type decides. */
   const prepare = (
     submission: Submission,
     now: number,
     index?: number,
   ): Effect.Effect<NewJob, UnknownJobType | InvalidPayload> => {
-    const inBatch = index === undefined ? {} : { index }
     const { type, payload } = submission
     const job = types.get(type)
+    if (job !== undefined && submission.encodedBy === job) return Effect.succeed(newJob(submission, job, now))
+    const inBatch = index === undefined ? {} : { index }
     if (job === undefined) {
       const known = [...types.keys()].toSorted()
       return Effect.fail(new UnknownJobType({ type, known, ...inBatch }))
     }
-    const prepared = () => ({
-      id: submission.id ?? ids.next("job", now),
-      spec: specOf(submission, job, now),
-      metadata: submission.metadata,
-    })
-    if (submission.encodedBy === job) return Effect.succeed(prepared())
     return Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
       Effect.mapErrorEager((cause) => new InvalidPayload({ type, cause, ...inBatch })),
-      Effect.mapEager(prepared),
+      Effect.mapEager(() => newJob(submission, job, now)),
     )
   }
 
@@ -294,7 +299,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     const jobs: Array<NewJob> = []
     for (const [index, submission] of submissions.entries()) {
       const prepared = prepare(submission, now, index)
-      jobs.push(Exit.isExit(prepared) && Exit.isSuccess(prepared) ? prepared.value : yield* prepared)
+      jobs.push(isSuccess(prepared) ? prepared.value : yield* prepared)
     }
     const byQueue = Map.groupBy(jobs, (job) => job.spec.queue)
     const [first] = byQueue
@@ -412,6 +417,10 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     quiesce,
   })
 })
+
+/** Whether an effect has ended well already: it then needs no step of the fiber. */
+const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect)
 
 /** The moment by the fiber's clock, without a step of its own. */
 const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number =>
