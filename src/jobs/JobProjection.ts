@@ -41,6 +41,7 @@ const DROP_EMPTY_COUNT =
   "DELETE FROM job_counts WHERE queue = ? AND type = ? AND priority = ? AND status = ? AND jobs = 0"
 
 interface Change {
+  readonly stream: string
   readonly before: JobRow | undefined
   after: JobRow
 }
@@ -109,28 +110,36 @@ export const jobProjection = (): InlineProjection => {
     return row
   }
 
-  const fold = (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>): Map<string, Change> => {
-    const changes = new Map<string, Change>()
-    recall(db, events)
+  const fold = (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>): ReadonlyArray<Change> => {
+    const changes: Array<Change> = []
+    const byStream = new Map<string, Change>()
+    const onlyFresh = events.every(({ version }) => version === 1)
+    if (!onlyFresh) recall(db, events)
     for (const recorded of events) {
       const { event, stream } = recorded
       if (!isJobEvent(event)) continue
       if (event._tag === "JobEnqueued") {
-        changes.set(stream, { before: undefined, after: enqueue(db, recorded, event) })
+        const change = { stream, before: undefined, after: enqueue(db, recorded, event) }
+        changes.push(change)
+        if (!onlyFresh) byStream.set(stream, change)
         continue
       }
-      const change = changes.get(stream)
+      const change = byStream.get(stream)
       const current = change?.after ?? rows.get(stream) ?? olderRows.get(stream)
       if (current === undefined) throw new Error(`the stream ${stream} has no row in jobs`)
       const after = evolveRow(current, event, recorded.recordedAt)
       if (change !== undefined) change.after = after
-      else if (after !== current) changes.set(stream, { before: current, after })
+      else if (after !== current) {
+        const change = { stream, before: current, after }
+        changes.push(change)
+        byStream.set(stream, change)
+      }
     }
     return changes
   }
 
-  const remember = (changes: Map<string, Change>) => {
-    for (const [stream, { after }] of changes) {
+  const remember = (changes: ReadonlyArray<Change>) => {
+    for (const { stream, after } of changes) {
       if (after.finishedAt === null) rows.set(stream, after)
       else {
         rows.delete(stream)
@@ -146,8 +155,8 @@ export const jobProjection = (): InlineProjection => {
     name: "jobs",
     project: (db, events) => {
       const changes = fold(db, events)
-      if (changes.size === 0) return
-      write(db, [...changes.values()])
+      if (changes.length === 0) return
+      write(db, changes)
       count(db, changes)
       remember(changes)
     },
@@ -173,7 +182,7 @@ const write = (db: SqliteDatabase, changes: ReadonlyArray<Change>) =>
   })
 
 /** Moves jobs between the counts: one statement for each count that changed, however many jobs did. */
-const count = (db: SqliteDatabase, changes: Map<string, Change>) => {
+const count = (db: SqliteDatabase, changes: ReadonlyArray<Change>) => {
   const deltas = new Map<number, { readonly row: JobRow; jobs: number }>()
   const add = (row: JobRow, jobs: number) => {
     const key = ((row.queue * TYPES_MAX + row.type) * PRIORITIES.length + row.priority) * 8 + row.status
@@ -181,7 +190,7 @@ const count = (db: SqliteDatabase, changes: Map<string, Change>) => {
     if (delta === undefined) deltas.set(key, { row, jobs })
     else delta.jobs += jobs
   }
-  for (const { before, after } of changes.values()) {
+  for (const { before, after } of changes) {
     if (before?.status === after.status && before.priority === after.priority) continue
     if (before !== undefined) add(before, -1)
     add(after, 1)

@@ -376,6 +376,7 @@ export class QueueActor {
     enqueued: ReadonlyArray<Enqueued>,
     answers: Array<Answer>,
   ): void {
+    let next = 0
     for (const { id, spec, metadata } of news) {
       const job = turn.include({
         id,
@@ -384,13 +385,13 @@ export class QueueActor {
         position: PROVISIONAL_POSITION + turn.appends.length,
       })
       turn.apply(job, (state, context) => JobBehavior.decide.Enqueue(state, spec, context), metadata)
+      turn.enqueued.push(job)
       if (spec.idempotency_key !== undefined) turn.keys.set(spec.idempotency_key, job)
       this.#ready(turn, job)
+      while (enqueued[next]!.deduplicated) next++
+      enqueued[next++]!.job = job
     }
-    answers.push((outcome) => {
-      for (const answer of enqueued) if (!answer.deduplicated) answer.job = turn.get(answer.id)
-      message.answer(answerOf(outcome, enqueued))
-    })
+    answers.push((outcome) => message.answer(answerOf(outcome, enqueued)))
   }
 
   /**
@@ -526,7 +527,7 @@ export class QueueActor {
     const { worker } = this.#options
     return Effect.gen(function* () {
       const running = self.#leases.runningByType()
-      for (const { id, state } of turn.jobs) {
+      for (const { id, state } of self.#leases.size === 0 ? [] : turn.jobs) {
         const lease = self.#leases.get(id)
         if (lease === undefined || (state.status === "processing" && state.attempt === lease.attempt))
           continue
@@ -567,9 +568,10 @@ export class QueueActor {
 
   /** The turn is durable: leases follow it, and attempts start. */
   #commit(turn: Turn, recorded: ReadonlyArray<RecordedEvent>): void {
-    for (const { event, stream, position } of recorded) {
+    let next = 0
+    for (const { event, position } of recorded) {
       if (event._tag !== "JobEnqueued") continue
-      const job = turn.get(stream)!
+      const job = turn.enqueued[next++]!
       job.position = position
       if (job.ready !== undefined) job.ready.position = position
     }
@@ -667,4 +669,4 @@ const isOfTheTurn = (cause: Cause.Cause<JournalError>): boolean => {
 
 const hasKey = ({ spec }: NewJob): boolean => spec.idempotency_key !== undefined
 
-const isNew = ({ id }: NewJob): Enqueued => ({ id, deduplicated: false })
+const isNew = ({ id }: NewJob): Enqueued => ({ id, deduplicated: false, job: undefined })

@@ -34,7 +34,10 @@ export class Turn {
   readonly now: number
   /** The jobs that the turn enqueues, by idempotency key. */
   readonly keys = new Map<string, WorkingJob>()
-  readonly #jobs = new Map<string, WorkingJob>()
+  readonly #jobs: Array<WorkingJob> = []
+  /** By id, as far as somebody has asked: most turns that only enqueue never do. */
+  readonly #byId = new Map<string, WorkingJob>()
+  #indexed = 0
   readonly #appends: Array<StreamAppend> = []
 
   constructor(now: number) {
@@ -46,20 +49,27 @@ export class Turn {
     return this.#appends
   }
 
+  /** New jobs, in the order of their first events. */
+  readonly enqueued: Array<WorkingJob> = []
+
   /** The jobs that were touched. */
-  get jobs(): Iterable<WorkingJob> {
-    return this.#jobs.values()
+  get jobs(): ReadonlyArray<WorkingJob> {
+    return this.#jobs
   }
 
   get(id: string): WorkingJob | undefined {
-    return this.#jobs.get(id)
+    for (; this.#indexed < this.#jobs.length; this.#indexed++) {
+      const job = this.#jobs[this.#indexed]!
+      this.#byId.set(job.id, job)
+    }
+    return this.#byId.get(id)
   }
 
   /** Brings a job into the turn as the journal has it. */
   include(job: VersionedJob): WorkingJob {
     const { id, position, state, version } = job
     const working: WorkingJob = { id, position, before: state, state, version, ready: undefined }
-    this.#jobs.set(id, working)
+    this.#jobs.push(working)
     return working
   }
 

@@ -172,16 +172,17 @@ describe("the order of jobs", () => {
     const ran: Array<number> = []
     const concurrency = LANE_CAPACITY + 200
     return Effect.gen(function* () {
-      const batch = Array.from({ length: 400 }, (_, n) => n)
+      const half = Math.ceil(concurrency / 2) + 50
+      const batch = Array.from({ length: half }, (_, n) => n)
       const submit = (priority: Priority, from: number) =>
         Effect.flatMap(Queue, (queue) =>
           queue.submitBatch(batch.map((n) => ({ type: "numbered", payload: { n: from + n }, priority }))),
         )
       yield* Effect.gen(function* () {
         yield* (yield* Queue).quiesce
-        yield* submit("low", 2_000)
+        yield* submit("low", 2 * half)
         yield* submit("urgent", 0)
-        yield* submit("urgent", 400)
+        yield* submit("urgent", half)
       }).pipe(Effect.provide(queueWith(echo)))
       yield* Effect.gen(function* () {
         yield* settle
