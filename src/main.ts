@@ -2,7 +2,6 @@
  * The command line: `serve` and the migrations. It wires Layers and nothing else.
  */
 import { dirname } from "node:path"
-import "effect/schema/SchemaJITCompiler/enable"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config as EffectConfig, Console, Effect, Exit, FileSystem, Layer } from "effect"

@@ -5,7 +5,7 @@
  *
  * @source https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
  */
-import { createHash, timingSafeEqual } from "node:crypto"
+import { hash as sha256, timingSafeEqual } from "node:crypto"
 import { crc32 } from "node:zlib"
 import { Redacted } from "effect"
 
@@ -40,8 +40,7 @@ export const prefixOf = (key: Redacted.Redacted<string>): string =>
   Redacted.value(key).slice(0, PREFIX_CHARACTERS)
 
 /** What is stored and looked up: SHA-256 of the whole key, 64 hexadecimal characters. */
-export const hash = (key: Redacted.Redacted<string>): string =>
-  createHash("sha256").update(Redacted.value(key)).digest("hex")
+export const hash = (key: Redacted.Redacted<string>): string => sha256("sha256", Redacted.value(key), "hex")
 
 /** Compares two hashes in a time that does not depend on where they differ. */
 export const equalHashes = (left: string, right: string): boolean => {
