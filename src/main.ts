@@ -2,6 +2,8 @@
  * The command line: `serve` and the migrations. It wires Layers and nothing else.
  */
 import { dirname } from "node:path"
+// Compiles schemas instead of interpreting them: first, so that no schema is used before.
+import "effect/schema/SchemaJITCompiler/enable"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config as EffectConfig, Console, Effect, Exit, FileSystem, Layer } from "effect"
