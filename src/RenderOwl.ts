@@ -5,15 +5,11 @@
 import { type Duration, Effect, Layer } from "effect"
 import { ActorSystem } from "./actor/ActorSystem.ts"
 import { SnapshotStore } from "./actor/SnapshotStore.ts"
-import { ApiKey, ApiKeyLive } from "./domain/keys/ApiKey.ts"
-import { apiKeyProjection } from "./domain/keys/ApiKeyProjection.ts"
+import { ApiKeyLive } from "./domain/keys/ApiKey.ts"
 import { RecognisedKeys } from "./domain/keys/RecognisedKeys.ts"
-import { Project, ProjectLive } from "./domain/projects/Project.ts"
+import { ProjectLive } from "./domain/projects/Project.ts"
 import { ProjectList } from "./domain/projects/ProjectList.ts"
-import { projectProjection } from "./domain/projects/ProjectProjection.ts"
-import { renderProjection } from "./domain/renders/RenderProjection.ts"
-import { jobEventTypes } from "./jobs/JobEvents.ts"
-import { jobProjection } from "./jobs/JobProjection.ts"
+import { eventTypes, projections } from "./EventModel.ts"
 import { JobList } from "./jobs/JobList.ts"
 import { JobStore } from "./jobs/JobStore.ts"
 import { Queue } from "./jobs/Queue.ts"
@@ -32,16 +28,10 @@ export interface RenderOwlConfig {
   readonly grace?: Duration.Input | undefined
 }
 
-/** Every event type that the journal may hold. */
-const eventTypes = [...jobEventTypes, ...Project.events, ...ApiKey.events]
-
-/** The journal with every projection that is part of the append; they remember rows, so each build makes its own. */
+/** The journal with every projection that is part of the append. */
 const journal = Layer.unwrap(
   Effect.map(RecognisedKeys, (recognised) =>
-    SqliteJournal.layer({
-      events: eventTypes,
-      projections: [jobProjection(), projectProjection(), renderProjection(), apiKeyProjection(recognised)],
-    }),
+    SqliteJournal.layer({ events: eventTypes, projections: projections(recognised) }),
   ),
 )
 

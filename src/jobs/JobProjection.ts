@@ -153,6 +153,8 @@ export const jobProjection = (): InlineProjection => {
 
   return {
     name: "jobs",
+    tables: ["jobs", "job_keys", "job_tags", "job_counts"],
+    dictionaries: ["queue_names", "job_types"],
     project: (db, events) => {
       const changes = fold(db, events)
       if (changes.length === 0) return

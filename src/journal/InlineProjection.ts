@@ -9,6 +9,13 @@ import type { RecordedEvent } from "./Journal.ts"
 /** Events → rows, synchronously, inside the journal's transaction. */
 export interface InlineProjection {
   readonly name: string
+  /** The tables that it alone writes: the fold of the journal, row for row. */
+  readonly tables: ReadonlyArray<string>
+  /**
+   * Tables that give names the numbers by which `tables` know them. They only grow, and a rebuild keeps them: which
+   * number a name has is no fact.
+   */
+  readonly dictionaries?: ReadonlyArray<string>
   /** Applies recorded events in order. Whatever it throws undoes the append that carried them. */
   readonly project: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => void
   /** A transaction was rolled back: whatever is remembered of the tables may be wrong now. */

@@ -4,12 +4,9 @@
  */
 import { Effect, type Scope } from "effect"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from "node:sqlite"
-import { apiKeyProjection } from "../../src/domain/keys/ApiKeyProjection.ts"
-import { projectProjection } from "../../src/domain/projects/ProjectProjection.ts"
-import { renderProjection } from "../../src/domain/renders/RenderProjection.ts"
+import { eventTypes, projections } from "../../src/EventModel.ts"
 import { JobBehavior } from "../../src/jobs/JobBehavior.ts"
-import { isJobEvent, type JobEvent, jobEventTypes } from "../../src/jobs/JobEvents.ts"
-import { jobProjection } from "../../src/jobs/JobProjection.ts"
+import { isJobEvent, type JobEvent } from "../../src/jobs/JobEvents.ts"
 import { absent, isFinished, type JobState } from "../../src/jobs/JobState.ts"
 import { EventCatalog } from "../../src/journal/DomainEvent.ts"
 import { fromRow } from "../../src/journal/EventRows.ts"
@@ -17,18 +14,6 @@ import type { RecordedEvent } from "../../src/journal/Journal.ts"
 import { Migrations } from "../../src/sqlite/Migrations.ts"
 import { SqliteDatabase } from "../../src/sqlite/SqliteDatabase.ts"
 
-/** Everything that is a projection. */
-const TABLES = [
-  "queue_names",
-  "job_types",
-  "jobs",
-  "job_keys",
-  "job_tags",
-  "job_counts",
-  "projects",
-  "renders",
-  "api_keys",
-]
 /** Faults of one kind that are spelled out. */
 const FAULTS_SHOWN = 5
 /** Events replayed in one transaction. Not how they were committed: the fold must not depend on that. */
@@ -42,20 +27,12 @@ export interface AuditedJob {
   readonly version: number
 }
 
-/** A replay recognises nobody. */
-const NO_KEYS = { get: () => undefined, remember: () => {}, forgetAll: () => {} }
-
 export class JournalAudit {
   readonly #source: string
   readonly #replicaFile: string
   readonly #replica: SqliteDatabase
-  readonly #catalog = new EventCatalog(jobEventTypes)
-  readonly #projections = [
-    jobProjection(),
-    projectProjection(),
-    renderProjection(),
-    apiKeyProjection(NO_KEYS),
-  ]
+  readonly #catalog = new EventCatalog(eventTypes)
+  readonly #projections = projections()
   readonly jobs = new Map<string, AuditedJob>()
   /** Attempts that were ever started: `<job> <attempt>`. */
   readonly started = new Set<string>()
@@ -159,7 +136,10 @@ export class JournalAudit {
         )
         .all()
     const faults: Array<string> = []
-    for (const table of TABLES) {
+    for (const table of this.#projections.flatMap(({ dictionaries = [], tables }) => [
+      ...tables,
+      ...dictionaries,
+    ])) {
       for (const row of difference(table, "main", "replica"))
         faults.push(`${table} has what no event made: ${JSON.stringify(row)}`)
       for (const row of difference(table, "replica", "main"))

@@ -160,6 +160,7 @@ describe("the queue tables", () => {
   it.effect("what another projection has undone is not remembered", () => {
     const picky: InlineProjection = {
       name: "picky",
+      tables: [],
       project: (_db, events) => {
         if (events.some(({ event }) => event._tag === "JobStarted")) throw new Error("no starts, please")
       },

@@ -21,6 +21,7 @@ const notes = (): InlineProjection & { readonly forgotten: () => number } => {
   let forgotten = 0
   return {
     name: "notes",
+    tables: ["notes"],
     project: (db, events) => {
       db.exec("CREATE TABLE IF NOT EXISTS notes (position INTEGER PRIMARY KEY, text TEXT UNIQUE) STRICT")
       for (const { event, position } of events) {

@@ -10,6 +10,7 @@ const DELETE = "DELETE FROM api_keys WHERE stream = ?"
 
 export const apiKeyProjection = (recognised: RecognisedKeys["Service"]): InlineProjection => ({
   name: "api_keys",
+  tables: ["api_keys"],
   project: (db, events) => {
     for (const recorded of events) {
       const event = recorded.event as ApiKeyEvent

@@ -10,6 +10,7 @@ const ARCHIVE =
 
 export const projectProjection = (): InlineProjection => ({
   name: "projects",
+  tables: ["projects"],
   project: (db, events) => {
     for (const { event, position, stream } of events) {
       if (event._tag === "ProjectCreated") db.prepare(INSERT).run(position)

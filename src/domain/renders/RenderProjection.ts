@@ -12,6 +12,7 @@ const INSERT = "INSERT INTO renders (position, project) VALUES (?, ?)"
 
 export const renderProjection = (): InlineProjection => ({
   name: "renders",
+  tables: ["renders"],
   project: (db, events) => {
     for (const { event, position } of events) {
       if (!isJobEvent(event) || event._tag !== "JobEnqueued" || event.type !== RENDER_JOB_TYPE) continue
