@@ -10,11 +10,17 @@ import { projectProjection } from "./domain/projects/ProjectProjection.ts"
 import { renderProjection } from "./domain/renders/RenderProjection.ts"
 import { jobEventTypes } from "./jobs/JobEvents.ts"
 import { jobProjection } from "./jobs/JobProjection.ts"
+import { queueEventTypes } from "./jobs/QueueBehavior.ts"
 import type { EventType } from "./journal/DomainEvent.ts"
 import type { InlineProjection } from "./journal/InlineProjection.ts"
 
 /** Every event type that the journal may hold. */
-export const eventTypes: ReadonlyArray<EventType> = [...jobEventTypes, ...Project.events, ...ApiKey.events]
+export const eventTypes: ReadonlyArray<EventType> = [
+  ...jobEventTypes,
+  ...queueEventTypes,
+  ...Project.events,
+  ...ApiKey.events,
+]
 
 /** A replay recognises nobody. */
 const NO_KEYS: RecognisedKeys["Service"] = { get: () => undefined, remember: () => {}, forgetAll: () => {} }

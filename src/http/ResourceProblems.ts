@@ -51,6 +51,22 @@ export class AutomationNotFoundProblem extends Problem<AutomationNotFoundProblem
   },
 ) {}
 
+export class QueueNotFoundProblem extends Problem<QueueNotFoundProblem>()("QueueNotFoundProblem", {
+  slug: "queue-not-found",
+  status: 404,
+  title: "No such queue",
+  cause: "No queue of this name ever had a job, and nobody has set it up.",
+  cure: "Check the name against GET /v1/queues, or set it up with PUT /v1/queues/{name}.",
+}) {}
+
+export class QueueDrainingProblem extends Problem<QueueDrainingProblem>()("QueueDrainingProblem", {
+  slug: "queue-draining",
+  status: 409,
+  title: "The queue takes no new jobs",
+  cause: "An operator drains the queue: it works off the jobs it has and takes no others.",
+  cure: "Submit to another queue, or wait until it is resumed with POST /v1/queues/{name}/resume.",
+}) {}
+
 export class JobNotFoundProblem extends Problem<JobNotFoundProblem>()("JobNotFoundProblem", {
   slug: "job-not-found",
   status: 404,

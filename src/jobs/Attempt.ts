@@ -16,10 +16,11 @@ import {
   Schema,
 } from "effect"
 import type { Json } from "effect/Schema"
-import type { AnyJob } from "./Job.ts"
+import { AttemptLog } from "./AttemptLog.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
-import { type JobFailure, wholeMillis } from "./JobEvents.ts"
+import { type JobFailure, type LogLine, wholeMillis } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
+import type { AnyJob } from "./JobType.ts"
 import { retryDelayMs } from "./Retry.ts"
 
 /** Characters of an error's message that are kept. */
@@ -63,6 +64,11 @@ export interface LeaseCommands {
     update: ProgressUpdate & { readonly at: number },
     durable: boolean,
   ) => void
+  /** To the journal, without waiting for it. */
+  readonly log: (
+    lease: Lease,
+    log: { readonly lines: ReadonlyArray<LogLine>; readonly dropped?: number },
+  ) => void
 }
 
 /** Runs an attempt to its end. It never fails: whatever happens is told to the queue, or the lease was revoked. */
@@ -71,21 +77,27 @@ export const runAttempt = (
   lease: Lease,
   commands: LeaseCommands,
 ): Effect.Effect<void> =>
-  Effect.suspend(() => work(registration, lease, commands)).pipe(
-    Effect.matchCauseEffect({
-      onSuccess: (result) => tell(commands.complete(lease, result)),
-      onFailure: (cause) => tellFailure(registration.job, lease, commands, cause),
-    }),
-    Effect.catchCause(() => Effect.void),
-  )
+  Effect.withFiber<void>((fiber) => {
+    const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
+    return Effect.matchCauseEffect(work(registration, lease, commands, log), {
+      onSuccess: (result) => {
+        log.close()
+        return tell(commands.complete(lease, result))
+      },
+      onFailure: (cause) => {
+        log.close()
+        return tellFailure(registration.job, lease, commands, cause)
+      },
+    })
+  }).pipe(Effect.catchCause(() => Effect.void))
 
 /** The handler on the decoded payload; its result as JSON. */
-const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands) =>
+const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands, log: AttemptLog) =>
   Schema.decodeUnknownEffect(job.payload)(lease.state.payload).pipe(
     Effect.mapErrorEager((cause) => new PayloadUnreadable({ message: cause.message })),
     Effect.flatMapEager((payload) =>
       withTimeLimit(
-        Effect.suspend(() => run(payload, contextOf(lease, commands))),
+        Effect.suspend(() => run(payload, contextOf(lease, commands, log))),
         lease.state.timeoutMs,
       ),
     ),
@@ -139,7 +151,7 @@ const tellAgain = (effect: Effect.Effect<void, { readonly _tag: string }>): Effe
     Effect.catch(() => Effect.interrupt),
   )
 
-const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
+const contextOf = (lease: Lease, commands: LeaseCommands, log: AttemptLog): JobContext => {
   const { state } = lease
   const results = new Map<string, Json>(state.steps.map(({ name, result }) => [name, result]))
   let journaledAt = Number.NEGATIVE_INFINITY
@@ -182,6 +194,9 @@ const contextOf = (lease: Lease, commands: LeaseCommands): JobContext => {
     step,
     hasStep,
     progress,
+    log: (message, { data, level = "info" } = {}) =>
+      Effect.map(Clock.currentTimeMillis, (at) => log.add(at, level, message, data)),
+    logger: log.logger,
   }
 }
 

@@ -38,22 +38,68 @@ export const isSameRequest = (
   b: Pick<JobSpec, "type" | "payload">,
 ): boolean => a.type === b.type && isDeepStrictEqual(a.payload, b.payload)
 
-/** The fold of a job's stream, to a version if one is given. Version 0 and absent when there is no such job. */
+/**
+ * The fold of a job's stream, up to a version or a moment if one is given. Version 0 and absent when there was no such job.
+ */
 export const loadJob = (
   journal: Journal["Service"],
   id: string,
-  version?: number,
+  until: { readonly version?: number | undefined; readonly at?: number | undefined } = {},
 ): Effect.Effect<VersionedJob, JournalError> =>
-  Effect.map(journal.readStream(id, { limit: version }), (events) => {
+  Effect.map(journal.readStream(id, { limit: until.version }), (events) => {
     let state = absent
     let version = 0
     for (const { event, recordedAt } of events) {
-      if (!isJobEvent(event)) break
+      if (!isJobEvent(event) || (until.at !== undefined && recordedAt > until.at)) break
       state = JobBehavior.evolve(state, event, recordedAt)
       version++
     }
     return { id, state, version, position: events[0]?.position ?? Number.POSITIVE_INFINITY }
   })
+
+/** Finds the job that has an idempotency key of a queue. */
+export type FindByKey = (queue: string, key: string) => Effect.Effect<Keyed | undefined, JournalError>
+
+/** Who has an idempotency key, and for which request. */
+export interface Keyed {
+  readonly id: string
+  readonly spec: Pick<JobSpec, "type" | "payload">
+}
+
+/**
+ * Sorts jobs into new ones and those whose idempotency key is taken, before any of them takes effect: they are enqueued
+ * as one or not at all. `enqueued` has an answer for each, in their order.
+ */
+export const deduplicate = Effect.fnUntraced(function* (jobs: ReadonlyArray<NewJob>, find: FindByKey) {
+  const enqueued: Array<Enqueued> = []
+  const fresh: Array<NewJob> = []
+  const keys = new Map<string, NewJob>()
+  /** Ids of jobs that are not new after all, and whose they are. */
+  const twins = new Map<string, string>()
+  for (const job of jobs) {
+    const { idempotency_key: key, queue } = job.spec
+    const scope = `${queue} ${key}`
+    const twin = key === undefined ? undefined : (keys.get(scope) ?? (yield* find(queue, key)))
+    if (key !== undefined && twin !== undefined) {
+      if (!isSameRequest(job.spec, twin.spec)) return yield* new IdempotencyKeyReused({ key, id: twin.id })
+      twins.set(job.id, twin.id)
+      enqueued.push({ id: twin.id, deduplicated: true })
+      continue
+    }
+    if (key !== undefined) keys.set(scope, job)
+    enqueued.push({ id: job.id, deduplicated: false })
+    fresh.push(twins.size === 0 ? job : dependingOn(job, twins))
+  }
+  return { enqueued, fresh }
+})
+
+/** The job, depending on the jobs that there are instead of those that would have been. */
+const dependingOn = (job: NewJob, twins: ReadonlyMap<string, string>): NewJob => {
+  const { depends_on } = job.spec
+  if (depends_on === undefined) return job
+  const ids = new Set(depends_on.map((id) => twins.get(id) ?? id))
+  return { ...job, spec: { ...job.spec, depends_on: [...ids] } }
+}
 
 /** Enqueues jobs of several queues in one append, all or none. Their queues must be told afterwards. */
 export const enqueueAcross = (
@@ -62,28 +108,14 @@ export const enqueueAcross = (
   now: number,
 ): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError> => {
   const { journal, store } = services
+  const find: FindByKey = (queue, key) =>
+    Effect.flatMap(store.findByKey(queue, key), (id) =>
+      id === undefined
+        ? Effect.succeed(undefined)
+        : Effect.map(loadJob(journal, id), ({ state }) => ({ id, spec: state })),
+    )
   const attempt = Effect.gen(function* () {
-    const enqueued: Array<Enqueued> = []
-    const fresh: Array<NewJob> = []
-    const keys = new Map<string, { readonly id: string; readonly spec: Pick<JobSpec, "type" | "payload"> }>()
-    for (const job of jobs) {
-      const { idempotency_key: key, queue } = job.spec
-      if (key !== undefined) {
-        const scope = `${queue} ${key}`
-        const known = keys.has(scope) ? undefined : yield* store.findByKey(queue, key)
-        const twin =
-          known === undefined ? keys.get(scope) : { id: known, spec: (yield* loadJob(journal, known)).state }
-        if (twin !== undefined) {
-          if (!isSameRequest(job.spec, twin.spec))
-            return yield* new IdempotencyKeyReused({ key, id: twin.id })
-          enqueued.push({ id: twin.id, deduplicated: true })
-          continue
-        }
-        keys.set(scope, job)
-      }
-      enqueued.push({ id: job.id, deduplicated: false })
-      fresh.push(job)
-    }
+    const { enqueued, fresh } = yield* deduplicate(jobs, find)
     if (fresh.length === 0) return enqueued
     yield* journal.append(
       fresh.map(({ id, spec, metadata }) => ({

@@ -2,9 +2,9 @@
  * Defining a type of job: its name, the schemas of payload, result and error, and how it is retried. `toLayer` gives it
  * a handler and the right to run so many at a time; `Queue.enqueue` submits one.
  */
-import { Duration, Effect, Layer, Schema } from "effect"
-import type { JobContext } from "./JobContext.ts"
+import { Context, Duration, Effect, Layer, Logger, Schema } from "effect"
 import { wholeMillis } from "./JobEvents.ts"
+import type { Job } from "./JobType.ts"
 import { Queue } from "./Queue.ts"
 import { DEFAULT_RETRY, type RetryPolicy } from "./Retry.ts"
 
@@ -12,34 +12,7 @@ import { DEFAULT_RETRY, type RetryPolicy } from "./Retry.ts"
 export const DEFAULT_QUEUE = "default"
 const DEFAULT_TIMEOUT: Duration.Input = "5 minutes"
 
-/** A type of job. */
-export interface Job<Type extends string, Payload, Success, Failure> {
-  readonly type: Type
-  readonly queue: string
-  readonly description: string | undefined
-  readonly payload: Schema.Codec<Payload, unknown>
-  readonly success: Schema.Codec<Success, unknown>
-  readonly error: Schema.Codec<Failure, unknown>
-  readonly retry: RetryPolicy
-  readonly timeoutMs: number
-  /**
-   * Runs this type here: registers the handler with the queue for as long as the layer lives. When it goes, attempts
-   * under way may finish within the queue's grace, and what is left is handed back.
-   */
-  readonly toLayer: <R>(
-    handler: (payload: Payload, job: JobContext) => Effect.Effect<Success, Failure, R>,
-    options?: {
-      /** Attempts of this type at a time, in each queue. Default: the queue's. */
-      readonly concurrency?: number | undefined
-    },
-  ) => Layer.Layer<never, never, Queue | R>
-}
-
-/** A type of job whose schemas are not known to the caller. */
-export type AnyJob = Pick<
-  Job<string, unknown, unknown, unknown>,
-  "type" | "queue" | "description" | "payload" | "success" | "error" | "retry" | "timeoutMs"
->
+export type { Job } from "./JobType.ts"
 
 /**
  * Defines a type of job. Payload, success and error default to nothing; what they encode to must be JSON. An error may
@@ -72,13 +45,14 @@ export const make = <const Type extends string, Payload = void, Success = void, 
         Effect.gen(function* () {
           const queue = yield* Queue
           const context = yield* Effect.context<never>()
+          const loggers = yield* Logger.CurrentLoggers
           yield* queue.register({
             job,
             run: (payload, jobContext) =>
-              Effect.provideContext(handler(payload as Payload, jobContext), context) as Effect.Effect<
-                unknown,
-                unknown
-              >,
+              Effect.provideContext(
+                handler(payload as Payload, jobContext),
+                Context.add(context, Logger.CurrentLoggers, new Set([...loggers, jobContext.logger])),
+              ) as Effect.Effect<unknown, unknown>,
             concurrency: handlerOptions?.concurrency,
           })
         }),

@@ -13,8 +13,25 @@ import {
   type Refused,
 } from "../actor/Behavior.ts"
 import { JobConflict, StaleLease } from "./JobErrors.ts"
-import { JobEnqueued, type JobEvent, JobFailure, Priority, StallReason } from "./JobEvents.ts"
-import { absent, endAttempt, isFinished, type JobState, startAttempt } from "./JobState.ts"
+import {
+  type JobDeadLettered,
+  JobEnqueued,
+  type JobEvent,
+  JobFailure,
+  JobOutcome,
+  LogLine,
+  Priority,
+  StallReason,
+} from "./JobEvents.ts"
+import {
+  absent,
+  type Dependencies,
+  endAttempt,
+  isFinished,
+  isUnstarted,
+  type JobState,
+  startAttempt,
+} from "./JobState.ts"
 
 const Millis = Schema.Int
 const { _tag: _, ...enqueuedFields } = JobEnqueued.fields
@@ -37,12 +54,24 @@ export const jobCommands = [
     payload: { attempt: Schema.Int, name: Schema.String, result: Schema.Json },
     error: StaleLease,
   }),
+  Rpc.make("Log", {
+    payload: {
+      attempt: Schema.Int,
+      lines: Schema.Array(LogLine),
+      dropped: Schema.optionalKey(Schema.Int),
+    },
+    error: StaleLease,
+  }),
   Rpc.make("Complete", { payload: { attempt: Schema.Int, result: Schema.Json }, error: StaleLease }),
   Rpc.make("Fail", {
     payload: { attempt: Schema.Int, error: JobFailure, retryable: Schema.Boolean, retryAt: Millis },
     error: StaleLease,
   }),
   Rpc.make("Stall", { payload: { attempt: Schema.Int, reason: StallReason }, error: StaleLease }),
+  /** Takes note that a job which this one depends on has ended. Said twice, it changes nothing. */
+  Rpc.make("EndDependency", { payload: { job: Schema.String, outcome: JobOutcome } }),
+  /** Cancels the job if it has not started in time; changes nothing otherwise. */
+  Rpc.make("Expire", {}),
   Rpc.make("Cancel", { payload: { reason: Schema.optionalKey(Schema.String) }, error: JobConflict }),
   /** Runs a dead or cancelled job again, or one that waits at once. */
   Rpc.make("Retry", { error: JobConflict }),
@@ -80,7 +109,7 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
         : conflict(state, "enqueue", context),
 
     Start: (state, { worker }, context) =>
-      state.status === "waiting" && state.dueAt <= context.now
+      state.status === "waiting" && state.dueAt <= context.now && !isExpired(state, context.now)
         ? accept([{ _tag: "JobStarted", attempt: state.attempt + 1, worker }], (after) => after.attempt)
         : conflict(state, "start", context),
 
@@ -100,24 +129,46 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
 
     Fail: (state, { attempt, error, retryable, retryAt }, context) =>
       withLease(state, attempt, context, () => {
-        const usedUp = state.failures + 1 >= state.maxAttempts
-        if (retryable && !usedUp) return done({ _tag: "JobAttemptFailed", attempt, error, retry_at: retryAt })
+        const end = endAfterFailure(state, retryable, retryAt)
+        if (end === undefined) return done({ _tag: "JobAttemptFailed", attempt, error, retry_at: retryAt })
         return done(
           { _tag: "JobAttemptFailed", attempt, error, retry_at: null },
-          { _tag: "JobDeadLettered", reason: usedUp ? "attempts_used_up" : "not_retryable" },
+          { _tag: "JobDeadLettered", reason: end },
         )
       }),
+
+    Log: (state, log, context) =>
+      withLease(state, log.attempt, context, () => done({ _tag: "JobLogged", ...log })),
 
     // Work handed back in good order was nobody's failure and costs no attempt.
     Stall: (state, { attempt, reason }, context) =>
       withLease(state, attempt, context, () => {
-        const usedUp = reason !== "handed_back" && state.failures + 1 >= state.maxAttempts
-        if (!usedUp) return done({ _tag: "JobStalled", attempt, reason, retry_at: context.now })
+        const end = reason === "handed_back" ? undefined : endAfterFailure(state, true, context.now)
+        if (end === undefined) return done({ _tag: "JobStalled", attempt, reason, retry_at: context.now })
         return done(
           { _tag: "JobStalled", attempt, reason, retry_at: null },
-          { _tag: "JobDeadLettered", reason: "attempts_used_up" },
+          { _tag: "JobDeadLettered", reason: end },
         )
       }),
+
+    EndDependency: (state, { job, outcome }, context) => {
+      if (state.status !== "blocked" || !state.dependencies!.outstanding.includes(job)) return done()
+      const { onFailure, outstanding } = state.dependencies!
+      const settled = outcome === "completed" || onFailure !== "wait"
+      const ended: JobEvent = { _tag: "JobDependencyEnded", job, outcome, settled }
+      if (!settled) return done(ended)
+      if (outcome !== "completed" && onFailure === "cancel") {
+        const reason = `${job} ended as ${outcome}`
+        return done(ended, { _tag: "JobCancelled", cause: "dependency_failed", reason })
+      }
+      if (outstanding.length > 1) return done(ended)
+      return done(ended, { _tag: "JobReleased", due_at: Math.max(state.dueAt, context.now) })
+    },
+
+    Expire: (state, _payload, context) =>
+      isUnstarted(state) && isExpired(state, context.now)
+        ? done({ _tag: "JobCancelled", cause: "expired" })
+        : done(),
 
     Cancel: (state, { reason }, context) => {
       if (state.status === "cancelled") return done()
@@ -134,12 +185,12 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
     },
 
     Reschedule: (state, { dueAt }, context) => {
-      if (state.status !== "waiting") return conflict(state, "reschedule", context)
+      if (!isUnstarted(state)) return conflict(state, "reschedule", context)
       return dueAt === state.dueAt ? done() : done({ _tag: "JobRescheduled", due_at: dueAt })
     },
 
     Reprioritize: (state, { priority }, context) => {
-      if (state.status !== "waiting") return conflict(state, "prioritize", context)
+      if (!isUnstarted(state)) return conflict(state, "prioritize", context)
       return priority === state.priority ? done() : done({ _tag: "JobReprioritized", priority })
     },
   },
@@ -149,7 +200,7 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
       case "JobEnqueued":
         return {
           ...absent,
-          status: "waiting",
+          status: event.depends_on === undefined ? "waiting" : "blocked",
           queue: event.queue,
           type: event.type,
           priority: event.priority,
@@ -158,9 +209,20 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
           timeoutMs: event.timeout_ms,
           idempotencyKey: event.idempotency_key,
           tags: event.tags ?? [],
+          concurrencyKey: event.concurrency_key,
+          expiresAt: event.expires_at,
+          dependencies: dependenciesOf(event),
           enqueuedAt: at,
           dueAt: event.due_at ?? at,
         }
+      case "JobDependencyEnded": {
+        if (!event.settled) return state
+        const { onFailure, on, outstanding } = state.dependencies!
+        const left = outstanding.filter((job) => job !== event.job)
+        return { ...state, dependencies: { on, onFailure, outstanding: left } }
+      }
+      case "JobReleased":
+        return { ...state, status: "waiting", dueAt: event.due_at }
       case "JobStarted":
         return startAttempt(state, event.attempt, event.worker, at)
       case "JobProgressed": {
@@ -171,6 +233,9 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
         const { _tag, ...step } = event
         return { ...state, steps: [...state.steps, { ...step, completedAt: at }] }
       }
+      case "JobLogged":
+        // Lines may be many and nobody decides on them: they are read from the journal.
+        return state
       case "JobCompleted":
         return {
           ...state,
@@ -203,11 +268,25 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
         return {
           ...state,
           status: "cancelled",
+          cancelled: {
+            ...(event.cause === undefined ? {} : { cause: event.cause }),
+            ...(event.reason === undefined ? {} : { reason: event.reason }),
+          },
           finishedAt: at,
           attempts: endAttempt(state.attempts, { outcome: "cancelled", endedAt: at }),
         }
       case "JobRedriven":
-        return { ...state, status: "waiting", dueAt: event.due_at, failures: 0, finishedAt: undefined }
+        // Whoever wants it to run after all wants it now: neither its deadline nor what it depended on holds any more.
+        return {
+          ...state,
+          status: "waiting",
+          dueAt: event.due_at,
+          failures: 0,
+          expiresAt: undefined,
+          dependencies: undefined,
+          cancelled: undefined,
+          finishedAt: undefined,
+        }
       case "JobRescheduled":
         return { ...state, dueAt: event.due_at }
       case "JobReprioritized":
@@ -215,6 +294,27 @@ export const JobBehavior: Behavior<JobState, JobEvent, JobCommands> = {
     }
   },
 }
+
+/** Whether it is too late to start. */
+export const isExpired = ({ expiresAt }: JobState, now: number): boolean =>
+  expiresAt !== undefined && expiresAt <= now
+
+/** Why there is no attempt after a failure that would be retried then; undefined when there is one. */
+const endAfterFailure = (
+  state: JobState,
+  retryable: boolean,
+  retryAt: number,
+): (typeof JobDeadLettered.Type)["reason"] | undefined => {
+  if (state.failures + 1 >= state.maxAttempts) return "attempts_used_up"
+  if (!retryable) return "not_retryable"
+  return isExpired(state, retryAt) ? "expired" : undefined
+}
+
+const dependenciesOf = ({
+  depends_on: on,
+  on_dependency_failure: onFailure,
+}: typeof JobEnqueued.Type): Dependencies | undefined =>
+  on === undefined ? undefined : { on, outstanding: on, onFailure: onFailure ?? "cancel" }
 
 /** Waiting for the next attempt; without one, the job's end follows in the same append. */
 const waitAgain = (state: JobState, retryAt: number | null): JobState =>

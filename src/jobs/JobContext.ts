@@ -2,8 +2,9 @@
  * What a handler knows of the attempt it runs, and what it may tell: steps, whose results are journaled so that a later
  * attempt skips them, and progress.
  */
-import type { Effect } from "effect"
+import type { Effect, Logger } from "effect"
 import type { Codec, Json } from "effect/Schema"
+import type { LogLine } from "./JobEvents.ts"
 
 /** How far an attempt has come. */
 export interface ProgressUpdate {
@@ -42,4 +43,14 @@ export interface JobContext {
    * second. Never waits for the journal and never fails.
    */
   readonly progress: (update: ProgressUpdate) => Effect.Effect<void>
+  /**
+   * Keeps a line with the attempt, to be read at `GET /v1/jobs/{id}/logs`; so is whatever the handler logs with
+   * `Effect.log`. At most 1,000 lines an attempt are kept. Never waits for the journal and never fails.
+   */
+  readonly log: (
+    message: string,
+    options?: { readonly level?: LogLine["level"]; readonly data?: Json },
+  ) => Effect.Effect<void>
+  /** What `Effect.log` goes to, beside the loggers of the process. */
+  readonly logger: Logger.Logger<unknown, void>
 }

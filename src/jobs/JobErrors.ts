@@ -44,6 +44,34 @@ export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReuse
   id: Schema.String,
 }) {}
 
+/** The queue works off what it has and takes no new job. */
+export class QueueDraining extends Schema.TaggedError<QueueDraining>()("QueueDraining", {
+  queue: Schema.String,
+}) {}
+
+/** The queue never had a job, and nobody has set it up. */
+export class QueueNotFound extends Schema.TaggedError<QueueNotFound>()("QueueNotFound", {
+  name: Schema.String,
+}) {}
+
+/** A job cannot depend on what is not there, on itself by way of others, or on one of two of the same name. */
+export class InvalidDependency extends Schema.TaggedError<InvalidDependency>()("InvalidDependency", {
+  fault: Schema.Literals(["unknown", "cycle", "ambiguous"]),
+  /** The id or the reference that was given. */
+  dependency: Schema.String,
+  /** Which job of a batch. */
+  index: Schema.optionalKey(Schema.Int),
+}) {}
+
+/** The job would expire before it could start. */
+export class AlreadyExpired extends Schema.TaggedError<AlreadyExpired>()("AlreadyExpired", {
+  expiresAt: Schema.Number,
+  /** When it could start. */
+  dueAt: Schema.Number,
+  /** Which job of a batch. */
+  index: Schema.optionalKey(Schema.Int),
+}) {}
+
 /** More queues than one process keeps. */
 export class TooManyQueues extends Schema.TaggedError<TooManyQueues>()("TooManyQueues", {
   max: Schema.Number,

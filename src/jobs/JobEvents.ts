@@ -19,8 +19,35 @@ export const JobFailure = Schema.Struct({
 })
 export type JobFailure = typeof JobFailure.Type
 
+/** Least serious first. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"] as const
+
 const Attempt = Schema.Int
 const Millis = Schema.Int
+
+/** How a job can end. */
+export const JobOutcome = Schema.Literals(["completed", "dead_letter", "cancelled"])
+export type JobOutcome = typeof JobOutcome.Type
+
+/**
+ * What becomes of a job when one that it depends on is dead or cancelled: it is cancelled too (the default), runs all the
+ * same, or waits for somebody to redrive the other one.
+ */
+export const DependencyFailurePolicy = Schema.Literals(["cancel", "run", "wait"])
+export type DependencyFailurePolicy = typeof DependencyFailurePolicy.Type
+
+/** Why a job was cancelled that nobody has cancelled. */
+export const CancelCause = Schema.Literals(["expired", "dependency_failed"])
+export type CancelCause = typeof CancelCause.Type
+
+/** A line that a handler has logged. */
+export const LogLine = Schema.Struct({
+  at: Millis,
+  level: Schema.Literals(LOG_LEVELS),
+  message: Schema.String,
+  data: Schema.optionalKey(Schema.Json),
+})
+export type LogLine = typeof LogLine.Type
 
 /** The last moment that a `Date` can be, in milliseconds since 1970. */
 const LATEST_MOMENT_MS = 8_640_000_000_000_000
@@ -39,7 +66,26 @@ export const JobEnqueued = Schema.TaggedStruct("JobEnqueued", {
   due_at: Schema.optionalKey(Millis),
   idempotency_key: Schema.optionalKey(Schema.String),
   tags: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Jobs of a queue with the same key share its `key_concurrency`. */
+  concurrency_key: Schema.optionalKey(Schema.String),
+  /** No attempt starts from then on. */
+  expires_at: Schema.optionalKey(Millis),
+  /** Ids of the jobs that must end first, each once; never empty. */
+  depends_on: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Only with `depends_on`. */
+  on_dependency_failure: Schema.optionalKey(DependencyFailurePolicy),
 })
+
+/** One of the jobs that this one depends on has ended. */
+export const JobDependencyEnded = Schema.TaggedStruct("JobDependencyEnded", {
+  job: Schema.String,
+  outcome: JobOutcome,
+  /** False: it failed, and this job waits until it has been redriven and completes. */
+  settled: Schema.Boolean,
+})
+
+/** Nothing that the job depends on is outstanding any more. */
+export const JobReleased = Schema.TaggedStruct("JobReleased", { due_at: Millis })
 
 export const JobStarted = Schema.TaggedStruct("JobStarted", { attempt: Attempt, worker: Schema.String })
 
@@ -55,6 +101,14 @@ export const JobStepCompleted = Schema.TaggedStruct("JobStepCompleted", {
   attempt: Attempt,
   name: Schema.String,
   result: Schema.Json,
+})
+
+/** What an attempt has logged since the last such event. */
+export const JobLogged = Schema.TaggedStruct("JobLogged", {
+  attempt: Attempt,
+  lines: Schema.Array(LogLine),
+  /** Lines of the attempt that were too many to be kept, so far. */
+  dropped: Schema.optionalKey(Schema.Int),
 })
 
 export const JobCompleted = Schema.TaggedStruct("JobCompleted", { attempt: Attempt, result: Schema.Json })
@@ -77,10 +131,15 @@ export const JobStalled = Schema.TaggedStruct("JobStalled", {
 })
 
 export const JobDeadLettered = Schema.TaggedStruct("JobDeadLettered", {
-  reason: Schema.Literals(["attempts_used_up", "not_retryable"]),
+  /** `expired`: the next attempt would have started too late. */
+  reason: Schema.Literals(["attempts_used_up", "not_retryable", "expired"]),
 })
 
-export const JobCancelled = Schema.TaggedStruct("JobCancelled", { reason: Schema.optionalKey(Schema.String) })
+export const JobCancelled = Schema.TaggedStruct("JobCancelled", {
+  reason: Schema.optionalKey(Schema.String),
+  /** Absent: somebody wanted it. */
+  cause: Schema.optionalKey(CancelCause),
+})
 
 export const JobRedriven = Schema.TaggedStruct("JobRedriven", { due_at: Millis })
 
@@ -90,9 +149,12 @@ export const JobReprioritized = Schema.TaggedStruct("JobReprioritized", { priori
 
 export type JobEvent =
   | typeof JobEnqueued.Type
+  | typeof JobDependencyEnded.Type
+  | typeof JobReleased.Type
   | typeof JobStarted.Type
   | typeof JobProgressed.Type
   | typeof JobStepCompleted.Type
+  | typeof JobLogged.Type
   | typeof JobCompleted.Type
   | typeof JobAttemptFailed.Type
   | typeof JobStalled.Type
@@ -105,9 +167,12 @@ export type JobEvent =
 /** For the journal's catalogue. */
 export const jobEventTypes = [
   eventType(JobEnqueued),
+  eventType(JobDependencyEnded),
+  eventType(JobReleased),
   eventType(JobStarted),
   eventType(JobProgressed),
   eventType(JobStepCompleted),
+  eventType(JobLogged),
   eventType(JobCompleted),
   eventType(JobAttemptFailed),
   eventType(JobStalled),

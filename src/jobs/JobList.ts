@@ -32,9 +32,9 @@ export interface ListedJob {
 const RESIDUAL = `
   AND (?2 IS NULL OR j.queue = (SELECT id FROM queue_names WHERE name = ?2))
   AND (?3 IS NULL OR j.type = (SELECT id FROM job_types WHERE name = ?3))
-  AND (?4 IS NULL OR j.status = ?4)
-  AND (?5 IS NULL OR j.due_at > ?5)
-  AND (?6 IS NULL OR j.due_at <= ?6)
+  AND (?4 IS NULL OR j.status = ?4 OR (?4 = 0 AND j.status IN (5, 6)))
+  AND (?5 IS NULL OR j.due_at > ?5 OR j.status = 5)
+  AND (?6 IS NULL OR (j.due_at <= ?6 AND j.status <> 5))
   AND (?7 IS NULL OR e.recorded_at >= ?7)
   AND (?8 IS NULL OR e.recorded_at < ?8)
   ORDER BY j.position DESC LIMIT ?9`

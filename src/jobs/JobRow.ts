@@ -6,7 +6,17 @@ import { PRIORITIES, type Priority } from "./JobEvents.ts"
 import type { JobEvent } from "./JobEvents.ts"
 
 /** The codes of the `status` column. */
-export const ROW_STATUS = { waiting: 0, processing: 1, completed: 2, dead_letter: 3, cancelled: 4 } as const
+export const ROW_STATUS = {
+  waiting: 0,
+  processing: 1,
+  completed: 2,
+  dead_letter: 3,
+  cancelled: 4,
+  /** Waits for other jobs. */
+  blocked: 5,
+  /** Waits behind the first job of its concurrency key. */
+  behind: 6,
+} as const
 
 export interface JobRow {
   /** Of the JobEnqueued event. */
@@ -21,6 +31,21 @@ export interface JobRow {
   readonly dueAt: number
   readonly attempt: number
   readonly finishedAt: number | null
+  /** Only of the jobs that have such a thing. */
+  readonly rare: RareColumns | undefined
+}
+
+/** Columns that most jobs leave empty. */
+export interface RareColumns {
+  readonly concurrencyKey: string | null
+  readonly expiresAt: number | null
+}
+
+/** A row before and after an append. */
+export interface RowChange {
+  readonly stream: string
+  readonly before: JobRow | undefined
+  after: JobRow
 }
 
 /** The code of the `priority` column. */
@@ -41,7 +66,15 @@ export const evolveRow = (row: JobRow, event: JobEvent, at: number): JobRow => {
     case "JobCancelled":
       return { ...row, status: ROW_STATUS.cancelled, finishedAt: at }
     case "JobRedriven":
-      return { ...row, status: ROW_STATUS.waiting, dueAt: event.due_at, finishedAt: null }
+      return {
+        ...row,
+        status: ROW_STATUS.waiting,
+        dueAt: event.due_at,
+        finishedAt: null,
+        rare: row.rare && { ...row.rare, expiresAt: null },
+      }
+    case "JobReleased":
+      return { ...row, status: ROW_STATUS.waiting, dueAt: event.due_at }
     case "JobRescheduled":
       return { ...row, dueAt: event.due_at }
     case "JobReprioritized":
@@ -49,6 +82,8 @@ export const evolveRow = (row: JobRow, event: JobEvent, at: number): JobRow => {
     case "JobEnqueued":
     case "JobProgressed":
     case "JobStepCompleted":
+    case "JobLogged":
+    case "JobDependencyEnded":
       return row
   }
 }

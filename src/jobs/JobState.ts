@@ -2,16 +2,23 @@
  * The state of one job: the fold of its stream. `JobBehavior` decides on it, the views are made from it.
  */
 import type { Json } from "effect/Schema"
-import type { JobFailure, Priority, StallReason } from "./JobEvents.ts"
+import type { CancelCause, DependencyFailurePolicy, JobFailure, Priority, StallReason } from "./JobEvents.ts"
 
 /** Attempts a state remembers; the count goes on. */
 const ATTEMPTS_REMEMBERED = 100
 
 /**
  * As the journal knows it. `waiting` covers two public statuses: until it is due a job is `scheduled`, then `pending`,
- * and no event marks the moment in between.
+ * and no event marks the moment in between. A `blocked` one waits for other jobs, and counts as `scheduled` too.
  */
-export type StoredStatus = "absent" | "waiting" | "processing" | "completed" | "dead_letter" | "cancelled"
+export type StoredStatus =
+  | "absent"
+  | "blocked"
+  | "waiting"
+  | "processing"
+  | "completed"
+  | "dead_letter"
+  | "cancelled"
 
 /** As people see it. */
 export const JOB_STATUSES = [
@@ -53,6 +60,14 @@ export interface ProgressRecord {
   readonly detail?: Json
 }
 
+/** What a job depends on. */
+export interface Dependencies {
+  readonly on: ReadonlyArray<string>
+  /** Those that have not ended as they should, yet. */
+  readonly outstanding: ReadonlyArray<string>
+  readonly onFailure: DependencyFailurePolicy
+}
+
 export interface JobState {
   readonly status: StoredStatus
   readonly queue: string
@@ -63,6 +78,10 @@ export interface JobState {
   readonly timeoutMs: number
   readonly idempotencyKey: string | undefined
   readonly tags: ReadonlyArray<string>
+  readonly concurrencyKey: string | undefined
+  /** No attempt starts from then on, in milliseconds since 1970. */
+  readonly expiresAt: number | undefined
+  readonly dependencies: Dependencies | undefined
   readonly enqueuedAt: number
   readonly dueAt: number
   /** Attempts started since the job was enqueued: the newest fencing token. */
@@ -74,6 +93,7 @@ export interface JobState {
   readonly progress: ProgressRecord | undefined
   readonly result: Json | undefined
   readonly error: JobFailure | undefined
+  readonly cancelled: { readonly cause?: CancelCause; readonly reason?: string } | undefined
   readonly finishedAt: number | undefined
 }
 
@@ -88,6 +108,9 @@ export const absent: JobState = {
   timeoutMs: 0,
   idempotencyKey: undefined,
   tags: [],
+  concurrencyKey: undefined,
+  expiresAt: undefined,
+  dependencies: undefined,
   enqueuedAt: 0,
   dueAt: 0,
   attempt: 0,
@@ -97,11 +120,13 @@ export const absent: JobState = {
   progress: undefined,
   result: undefined,
   error: undefined,
+  cancelled: undefined,
   finishedAt: undefined,
 }
 
 /** The public status at a moment. Only for jobs that exist. */
 export const statusAt = (state: JobState, now: number): JobStatus => {
+  if (state.status === "blocked") return "scheduled"
   if (state.status === "waiting") return state.dueAt > now ? "scheduled" : "pending"
   return state.status as JobStatus
 }
@@ -109,6 +134,9 @@ export const statusAt = (state: JobState, now: number): JobStatus => {
 /** Whether nothing but a redrive can happen to the job any more. */
 export const isFinished = ({ status }: JobState): boolean =>
   status === "completed" || status === "dead_letter" || status === "cancelled"
+
+/** Whether the job has been enqueued and no attempt of it is under way or wanted. */
+export const isUnstarted = ({ status }: JobState): boolean => status === "waiting" || status === "blocked"
 
 /** With one more attempt under way. */
 export const startAttempt = (state: JobState, attempt: number, worker: string, at: number): JobState => ({

@@ -25,6 +25,7 @@ export interface LiveLease {
 export class Leases {
   readonly #leases = new Map<string, LiveLease>()
   readonly #running = new Map<string, number>()
+  readonly #runningOfKey = new Map<string, number>()
   readonly #changed = Latch.makeUnsafe(false)
 
   get size(): number {
@@ -49,6 +50,11 @@ export class Leases {
     return type === undefined ? this.#leases.size : (this.#running.get(type) ?? 0)
   }
 
+  /** Attempts under way of each concurrency key: a copy. */
+  runningByKey(): Map<string, number> {
+    return new Map(this.#runningOfKey)
+  }
+
   /** The attempts of a type, or of all. */
   fibers(type?: string): ReadonlyArray<Fiber.Fiber<void>> {
     const fibers: Array<Fiber.Fiber<void>> = []
@@ -62,13 +68,23 @@ export class Leases {
     const { id, state } = lease.job
     this.#leases.set(id, lease)
     this.#running.set(state.type, this.running(state.type) + 1)
+    this.#countKey(state.concurrencyKey, 1)
   }
 
   delete(lease: LiveLease): void {
     const { id, state } = lease.job
     if (!this.#leases.delete(id)) return
     this.#running.set(state.type, this.running(state.type) - 1)
+    this.#countKey(state.concurrencyKey, -1)
     this.#changed.openUnsafe()
+  }
+
+  /** Keys are many and come and go: one without attempts is not remembered. */
+  #countKey(key: string | undefined, by: 1 | -1): void {
+    if (key === undefined) return
+    const running = (this.#runningOfKey.get(key) ?? 0) + by
+    if (running === 0) this.#runningOfKey.delete(key)
+    else this.#runningOfKey.set(key, running)
   }
 
   /** Opens when a lease ends; whoever waits closes it again first. */

@@ -7,7 +7,6 @@ import {
   Context,
   Duration,
   Effect,
-  Exit,
   type Fiber,
   FiberSet,
   Layer,
@@ -20,22 +19,32 @@ import type { MailboxFull } from "../actor/Mailbox.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
 import * as TypeId from "../security/TypeId.ts"
 import type { Registration } from "./Attempt.ts"
-import type { Job } from "./Job.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import {
-  type IdempotencyKeyReused,
   InvalidPayload,
   type JobConflict,
   JobNotFound,
+  QueueDraining,
+  QueueNotFound,
   TooManyQueues,
-  UnknownJobType,
 } from "./JobErrors.ts"
 import { type JobEvent, type Priority, wholeMillis } from "./JobEvents.ts"
 import { isFinished, type JobState, type ProgressRecord } from "./JobState.ts"
 import { JobStore } from "./JobStore.ts"
+import type { Job } from "./JobType.ts"
 import { LiveProgress } from "./LiveProgress.ts"
-import { enqueueAcross, type Enqueued, type JobSpec, loadJob, type NewJob } from "./Enqueue.ts"
-import { type QueueActivity, QueueActor } from "./QueueActor.ts"
+import { DependencyTeller } from "./DependencyTeller.ts"
+import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
+import { type EnqueueRefusal, type QueueActivity, QueueActor } from "./QueueActor.ts"
+import { QueueBehavior, type QueueLimits } from "./QueueBehavior.ts"
+import {
+  type DependencyStates,
+  type EnqueueOptions,
+  type InvalidSubmission,
+  prepare,
+  prepareBatch,
+  type Submission,
+} from "./Submission.ts"
 
 /** Named queues one process keeps. */
 const QUEUES_MAX = 1_000
@@ -43,35 +52,6 @@ const QUEUES_MAX = 1_000
 const DEFAULT_CONCURRENCY = 5
 /** After the stop of a handler: how long its attempts may go on before they are handed back. */
 const DEFAULT_GRACE: Duration.Input = "8 seconds"
-
-/** A job as it is submitted by name: what HTTP clients send. */
-export interface Submission {
-  readonly type: string
-  readonly payload: Json
-  /** Default: the type's. */
-  readonly queue?: string | undefined
-  /** Default: normal. */
-  readonly priority?: Priority | undefined
-  /** Milliseconds since 1970 before which it does not run. */
-  readonly dueAt?: number | undefined
-  readonly maxAttempts?: number | undefined
-  readonly timeoutMs?: number | undefined
-  readonly idempotencyKey?: string | undefined
-  readonly tags?: ReadonlyArray<string> | undefined
-  /** Default: a new id. */
-  readonly id?: string | undefined
-  readonly metadata?: EventMetadata | undefined
-  /** The definition whose schema has just encoded the payload, which then needs no other check. */
-  readonly encodedBy?: Registration["job"] | undefined
-}
-
-/** A payload is taken as its schema says or not at all; everything that is wrong with it is reported. */
-const STRICT = { onExcessProperty: "error", errors: "all" } as const
-
-/** Options of {@link Queue.enqueue}. */
-export interface EnqueueOptions extends Omit<Submission, "type" | "payload" | "dueAt" | "encodedBy"> {
-  readonly delay?: Duration.Input | undefined
-}
 
 /** A job as it stands. */
 export interface JobSnapshot {
@@ -88,7 +68,8 @@ export type JobUpdate =
   | { readonly _tag: "Progress"; readonly progress: ProgressRecord }
 
 type StoreError = JournalError | MailboxFull
-export type SubmitError = UnknownJobType | InvalidPayload | IdempotencyKeyReused | TooManyQueues | StoreError
+export type SubmitError = InvalidSubmission | EnqueueRefusal | TooManyQueues | StoreError
+export type GovernError = QueueNotFound | TooManyQueues | StoreError
 export type CommandError = JobNotFound | JobConflict | TooManyQueues | StoreError
 
 export class Queue extends Context.Service<
@@ -119,6 +100,18 @@ export class Queue extends Context.Service<
       priority: Priority,
       metadata?: EventMetadata,
     ) => Effect.Effect<void, CommandError>
+    /** Starts no attempt of the queue until it is resumed, across restarts; those under way go on. */
+    readonly pause: (name: string, metadata?: EventMetadata) => Effect.Effect<void, GovernError>
+    /** Takes no new job into the queue until it is resumed, across restarts; it works off those it has. */
+    readonly drain: (name: string, metadata?: EventMetadata) => Effect.Effect<void, GovernError>
+    /** Ends {@link pause} and {@link drain}. */
+    readonly resume: (name: string, metadata?: EventMetadata) => Effect.Effect<void, GovernError>
+    /** Sets the limits of a queue, across restarts. A queue that has no job yet begins with them. */
+    readonly limit: (
+      name: string,
+      limits: QueueLimits,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, TooManyQueues | StoreError>
     /** Waits until the job has ended, and answers it as it then stands. */
     readonly await: (id: string) => Effect.Effect<JobSnapshot, JobNotFound | JournalError>
     /**
@@ -146,24 +139,22 @@ export class Queue extends Context.Service<
   ): Effect.Effect<Enqueued, SubmitError, Queue> {
     return Effect.withFiber((fiber) => {
       const queue = Context.getUnsafe(fiber.context, Queue)
-      const { delay } = options
-      const dueAt = delay === undefined ? undefined : nowOf(fiber) + Duration.toMillis(delay)
+      const { delay, expiresIn, ...rest } = options
+      const from = (length: Duration.Input | undefined) =>
+        length === undefined ? undefined : nowOf(fiber) + Duration.toMillis(length)
       return Schema.encodeEffect(job.payload)(payload).pipe(
         Effect.mapErrorEager((cause) => new InvalidPayload({ type: job.type, cause })),
         Effect.flatMapEager((encoded) =>
           queue.submit({
+            ...rest,
             type: job.type,
             payload: (encoded ?? null) as Json,
             encodedBy: job,
             queue: options.queue ?? job.queue,
-            priority: options.priority,
-            dueAt,
+            dueAt: from(delay),
+            expiresAt: from(expiresIn),
             maxAttempts: options.maxAttempts ?? job.retry.maxAttempts,
             timeoutMs: options.timeoutMs ?? job.timeoutMs,
-            idempotencyKey: options.idempotencyKey,
-            tags: options.tags,
-            id: options.id,
-            metadata: options.metadata,
           }),
         ),
       )
@@ -194,6 +185,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const registrations = new Map<string, Registration>()
   const actors = new Map<string, QueueActor>()
   const live = new LiveProgress()
+  const teller = new DependencyTeller(store)
   let quiescent = false
   let closed = false
 
@@ -222,6 +214,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
         concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
         worker: options.worker ?? `pid-${process.pid}`,
         fork: (effect) => fork(effect),
+        dependencies: teller,
       })
       if (quiescent) actor.quiesce()
       actors.set(name, actor)
@@ -260,60 +253,72 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const get = (id: string): Effect.Effect<JobSnapshot, JobNotFound | JournalError> =>
     Effect.map(load(id), (job) => ({ ...job, liveProgress: live.get(id) }))
 
-  const newJob = (submission: Submission, job: Registration["job"], now: number): NewJob => ({
-    id: submission.id ?? ids.next("job", now),
-    spec: specOf(submission, job, now),
-    metadata: submission.metadata,
-  })
+  const dependencyStates: DependencyStates = (ids) =>
+    Effect.gen(function* () {
+      const states = new Map<string, { readonly isCompleted: boolean }>()
+      for (const [id, status] of yield* store.statuses(ids))
+        states.set(id, { isCompleted: status === "completed" })
+      // What has left the queue's tables may be in the archive.
+      for (const id of ids) {
+        if (states.has(id)) continue
+        const { state } = yield* loadJob(journal, id)
+        if (state.status === "completed") states.set(id, { isCompleted: true })
+      }
+      return states
+    })
+  const services = { types, nextId: (now: number) => ids.next("job", now), dependencyStates }
 
-  /** Checks the payload against its type and fills in what the type decides. */
-  const prepare = (
-    submission: Submission,
-    now: number,
-    index?: number,
-  ): Effect.Effect<NewJob, UnknownJobType | InvalidPayload> => {
-    const { type, payload } = submission
-    const job = types.get(type)
-    if (job !== undefined && submission.encodedBy === job) return Effect.succeed(newJob(submission, job, now))
-    const inBatch = index === undefined ? {} : { index }
-    if (job === undefined) {
-      const known = [...types.keys()].toSorted()
-      return Effect.fail(new UnknownJobType({ type, known, ...inBatch }))
-    }
-    return Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
-      Effect.mapErrorEager((cause) => new InvalidPayload({ type, cause, ...inBatch })),
-      Effect.mapEager(() => newJob(submission, job, now)),
-    )
-  }
-
-  // One step of the fiber as long as the schema is synchronous: generators cost 64 callers a fifth of their throughput.
   const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
     Effect.withFiber((fiber) =>
-      Effect.flatMapEager(prepare(submission, nowOf(fiber)), (job) =>
+      Effect.flatMapEager(prepare(submission, services, nowOf(fiber)), (job) =>
         Effect.flatMapEager(actorOf(job.spec.queue), (actor) => actor.enqueue(job)),
       ),
     )
 
   const submitBatch = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
     const now = yield* Clock.currentTimeMillis
-    const jobs: Array<NewJob> = []
-    for (const [index, submission] of submissions.entries()) {
-      const prepared = prepare(submission, now, index)
-      jobs.push(isSuccess(prepared) ? prepared.value : yield* prepared)
-    }
+    const { inOrder, jobs } = yield* prepareBatch(submissions, services, now)
+    const enqueued = yield* enqueueAll(inOrder, now)
+    if (inOrder === jobs) return enqueued
+    const places = new Map(inOrder.map(({ id }, place) => [id, place]))
+    return jobs.map(({ id }) => enqueued[places.get(id)!]!)
+  })
+
+  const enqueueAll = Effect.fnUntraced(function* (jobs: ReadonlyArray<NewJob>, now: number) {
     const byQueue = Map.groupBy(jobs, (job) => job.spec.queue)
     const [first] = byQueue
     if (first === undefined) return []
     const [queue, all] = first
     if (byQueue.size === 1) return yield* (yield* actorOf(queue)).enqueueAll(all)
-    // Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice
-    // whether or not the caller is still there.
+    return yield* enqueueInSeveral([...byQueue.keys()], jobs, now)
+  })
+
+  /**
+   * Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice,
+   * whether or not the caller is still there.
+   */
+  const enqueueInSeveral = Effect.fnUntraced(function* (
+    names: ReadonlyArray<string>,
+    jobs: ReadonlyArray<NewJob>,
+    now: number,
+  ) {
     const concerned: Array<QueueActor> = []
-    for (const name of byQueue.keys()) concerned.push(yield* actorOf(name))
-    return yield* enqueueAcross({ journal, store }, jobs, now).pipe(
-      Effect.tap(() => Effect.sync(() => concerned.forEach((actor) => actor.notice()))),
-      Effect.uninterruptible,
-    )
+    for (const name of names) {
+      const actor = yield* actorOf(name)
+      yield* actor.settled
+      if (actor.isDraining) return yield* new QueueDraining({ queue: name })
+      concerned.push(actor)
+    }
+    const enqueued = yield* enqueueAcross({ journal, store }, jobs, now)
+    for (const actor of concerned) actor.notice()
+    if (jobs.some(({ spec }) => spec.depends_on !== undefined)) teller.blocked()
+    return enqueued
+  }, Effect.uninterruptible)
+
+  /** A queue that somebody has set up or that ever had a job. */
+  const existing = Effect.fnUntraced(function* (name: string) {
+    if (!actors.has(name) && !(yield* store.queues).includes(name)) return yield* new QueueNotFound({ name })
+    return yield* actorOf(name)
   })
 
   const command = <A>(
@@ -355,6 +360,16 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
       }),
     )
 
+  yield* Effect.forkScoped(
+    teller.run(({ dependency, dependent, outcome, queue }) =>
+      Effect.flatMap(actorOf(queue), (actor) =>
+        actor.command(dependent, (state, context) =>
+          JobBehavior.decide.EndDependency(state, { job: dependency, outcome }, context),
+        ),
+      ),
+    ),
+  )
+
   return Queue.of({
     submit,
     submitBatch,
@@ -388,6 +403,22 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
           metadata,
         ),
       ),
+    pause: (name, metadata) =>
+      Effect.flatMap(existing(name), (actor) =>
+        actor.govern((state, context) => QueueBehavior.decide.Pause(state, undefined, context), metadata),
+      ),
+    drain: (name, metadata) =>
+      Effect.flatMap(existing(name), (actor) =>
+        actor.govern((state, context) => QueueBehavior.decide.Drain(state, undefined, context), metadata),
+      ),
+    resume: (name, metadata) =>
+      Effect.flatMap(existing(name), (actor) =>
+        actor.govern((state, context) => QueueBehavior.decide.Resume(state, undefined, context), metadata),
+      ),
+    limit: (name, limits, metadata) =>
+      Effect.flatMap(actorOf(name), (actor) =>
+        actor.govern((state, context) => QueueBehavior.decide.ChangeLimits(state, limits, context), metadata),
+      ),
     follow,
     await: (id) => Effect.andThen(Stream.runDrain(follow(id)), get(id)),
     register: (registration) =>
@@ -418,29 +449,9 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   })
 })
 
-/** Whether an effect has ended well already: it then needs no step of the fiber. */
-const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A> =>
-  Exit.isExit(effect) && Exit.isSuccess(effect)
-
 /** The moment by the fiber's clock, without a step of its own. */
 const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number =>
   fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-
-const specOf = (submission: Submission, job: Registration["job"], now: number): JobSpec => {
-  const { dueAt, idempotencyKey, tags } = submission
-  const spec: { -readonly [Key in keyof JobSpec]: JobSpec[Key] } = {
-    queue: submission.queue ?? job.queue,
-    type: submission.type,
-    priority: submission.priority ?? "normal",
-    payload: submission.payload,
-    max_attempts: submission.maxAttempts ?? job.retry.maxAttempts,
-    timeout_ms: wholeMillis(submission.timeoutMs ?? job.timeoutMs),
-  }
-  if (dueAt !== undefined && dueAt > now) spec.due_at = wholeMillis(dueAt)
-  if (idempotencyKey !== undefined) spec.idempotency_key = idempotencyKey
-  if (tags !== undefined && tags.length > 0) spec.tags = [...new Set(tags)]
-  return spec
-}
 
 const isEnd = ({ _tag }: JobEvent): boolean =>
   _tag === "JobCompleted" || _tag === "JobDeadLettered" || _tag === "JobCancelled"

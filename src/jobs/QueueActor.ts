@@ -1,46 +1,69 @@
 /**
- * The actor of one queue. It owns the streams of the queue's jobs: every event of theirs is decided here, in order, and
- * appended in batches. It also hands ready jobs to the handlers registered in this process, within the same append that
- * frees their place, so work is pushed the moment there is room for it.
+ * The actor of one queue. It owns the streams of the queue's jobs and the queue's own: every event of theirs is decided
+ * here, in order, and appended in batches. It also hands ready jobs to the handlers registered in this process, within the
+ * same append that frees their place, so work is pushed the moment there is room for it.
  */
 import { Cause, Clock, Effect, Exit, Fiber } from "effect"
 import type { CommandContext, Decision } from "../actor/Behavior.ts"
 import { Mailbox, type MailboxFull } from "../actor/Mailbox.ts"
 import type { EventMetadata, Journal, JournalError, RecordedEvent } from "../journal/Journal.ts"
-import { type Lease, type LeaseCommands, type Registration, runAttempt } from "./Attempt.ts"
-import { isUniqueViolation, resultCodeOf } from "../sqlite/SqliteError.ts"
-import { type Enqueued, isSameRequest, type JobSpec, loadJob, type NewJob } from "./Enqueue.ts"
-import { JobBehavior } from "./JobBehavior.ts"
-import { IdempotencyKeyReused, JobNotFound } from "./JobErrors.ts"
+import { resultCodeOf, isUniqueViolation } from "../sqlite/SqliteError.ts"
+import { Admission } from "./Admission.ts"
+import type { LeaseCommands, Registration } from "./Attempt.ts"
+import { Attempts } from "./Attempts.ts"
+import type { DependencyTeller } from "./DependencyTeller.ts"
+import { deduplicate, type Enqueued, type Keyed, loadJob, type NewJob } from "./Enqueue.ts"
+import { isExpired, JobBehavior } from "./JobBehavior.ts"
+import { type IdempotencyKeyReused, JobNotFound, QueueDraining } from "./JobErrors.ts"
 import type { JobEvent } from "./JobEvents.ts"
 import { priorityCode } from "./JobRow.ts"
-import { absent, type JobState } from "./JobState.ts"
-import type { JobStore } from "./JobStore.ts"
-import { HEARTBEAT_INTERVAL_MS, LEASE_DURATION_MS, Leases, type LiveLease } from "./Leases.ts"
+import { absent, isFinished, type JobState } from "./JobState.ts"
+import { EXPIRED_AT_A_TIME, type JobStore, type KeyPlace } from "./JobStore.ts"
+import { HEARTBEAT_INTERVAL_MS } from "./Leases.ts"
 import type { LiveProgress } from "./LiveProgress.ts"
-import { QueueMeter, type QueueThroughput } from "./QueueMeter.ts"
+import {
+  isQueueEvent,
+  QueueBehavior,
+  type QueueEvent,
+  type QueueState,
+  streamOfQueue,
+} from "./QueueBehavior.ts"
+import type { QueueThroughput } from "./QueueMeter.ts"
+import { QueueTimer } from "./QueueTimer.ts"
+import { RateWindow } from "./RateWindow.ts"
 import { isSmall, type ReadyJob, ReadyWindow } from "./ReadyWindow.ts"
-import { Turn, type VersionedJob, type WorkingJob } from "./Turn.ts"
+import { recentStarts } from "./RecentStarts.ts"
+import { Turn, type VersionedJob, type VersionedSettings, type WorkingJob } from "./Turn.ts"
 
 /** After the store refused: until the queue tries on its own to go on. */
 const STORE_RETRY_DELAY_MS = 500
-/** The queue looks after itself at least this often, whatever its timers say. */
-const WAKE_INTERVAL_MAX_MS = 3_600_000
 /** Times a message is decided that somebody else's writing comes in the way of: in the batch, then alone. */
 const CONFLICT_TRIES = 3
 /** Stands above every real position, so that jobs not yet committed come last and in their own order. */
 const PROVISIONAL_POSITION = 2 ** 52
+const NEVER = Number.POSITIVE_INFINITY
 
 type Decide<Answer, Refusal> = (
   state: JobState,
   context: CommandContext,
 ) => Decision<JobState, JobEvent, Answer, Refusal>
 
+/** Why a queue takes no job. */
+export type EnqueueRefusal = IdempotencyKeyReused | QueueDraining | JournalError
+
+type Govern = (state: QueueState, context: CommandContext) => Decision<QueueState, QueueEvent, void, never>
+
 type Message =
   | {
       readonly _tag: "Enqueue"
       readonly jobs: ReadonlyArray<NewJob>
-      readonly answer: (exit: Exit.Exit<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError>) => void
+      readonly answer: (exit: Exit.Exit<ReadonlyArray<Enqueued>, EnqueueRefusal>) => void
+    }
+  | {
+      readonly _tag: "Govern"
+      readonly decide: Govern
+      readonly metadata: EventMetadata | undefined
+      readonly answer: (exit: Exit.Exit<void, JournalError>) => void
     }
   | {
       readonly _tag: "Command"
@@ -63,6 +86,7 @@ type Answer = (outcome: Exit.Exit<unknown, JournalError>) => void
 
 /** What a queue does in this process. */
 export interface QueueActivity {
+  readonly settings: QueueState
   readonly running: ReadonlyMap<string, number>
   readonly lastMinute: QueueThroughput
 }
@@ -79,6 +103,7 @@ export interface QueueActorOptions {
   /** Names this process in `JobStarted`. */
   readonly worker: string
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  readonly dependencies: DependencyTeller
 }
 
 export class QueueActor {
@@ -86,28 +111,48 @@ export class QueueActor {
   readonly #options: QueueActorOptions
   readonly #mailbox: Mailbox<Message>
   readonly #window = new ReadyWindow()
-  readonly #leases = new Leases()
-  readonly #meter = new QueueMeter()
-  readonly #leaseCommands: LeaseCommands
+  readonly #attempts: Attempts
+  readonly #timer: QueueTimer
+  #settings: VersionedSettings = { state: QueueBehavior.initial, version: 0 }
+  #rate: RateWindow | undefined
   /** False until the leases of a previous process are found, and after any append that failed. */
   #loaded = false
   /** Jobs whose lease belongs to nobody any more. */
   #orphans: ReadonlyArray<VersionedJob> = []
+  /** Lines of concurrency keys that the last turn has changed: who stands first there now? */
+  #changedKeys = new Map<string, KeyPlace>()
+  /** Jobs that have expired, to be ended in the next turn. */
+  #expired: ReadonlyArray<string> = []
+  #nextExpiryAt = NEVER
   #heartbeatAt = 0
-  #retryAt = Number.POSITIVE_INFINITY
-  #timer: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
+  #retryAt = NEVER
   #quiescent = false
 
   constructor(options: QueueActorOptions) {
     this.name = options.name
     this.#options = options
     this.#mailbox = new Mailbox<Message>({
-      actor: `queue/${options.name}`,
+      actor: streamOfQueue(options.name),
       handle: (batch) => this.#handle(batch),
       fork: options.fork,
     })
+    this.#timer = new QueueTimer(options.fork, () => this.wake())
     for (const type of options.registrations.keys()) this.#window.addType(type)
-    this.#leaseCommands = {
+    this.#attempts = new Attempts({
+      registrations: options.registrations,
+      live: options.live,
+      fork: options.fork,
+      commands: this.#leaseCommands(),
+      onOrphan: ({ attempt, id }) =>
+        this.#send(id, (state, context) =>
+          JobBehavior.decide.Stall(state, { attempt, reason: "handed_back" }, context),
+        ),
+    })
+  }
+
+  /** What attempts tell this queue. */
+  #leaseCommands(): LeaseCommands {
+    return {
       complete: ({ id, attempt }, result) =>
         this.command(id, (state, context) =>
           JobBehavior.decide.Complete(state, { attempt, result }, context),
@@ -121,22 +166,31 @@ export class QueueActor {
           JobBehavior.decide.CompleteStep(state, { attempt, name, result }, context),
         ),
       progress: ({ id, attempt }, { at, ...update }, durable) => {
-        if (this.#leases.get(id)?.attempt !== attempt) return
-        options.live.publish(id, { attempt, at, ...update })
+        if (!this.#holds(id, attempt)) return
+        this.#options.live.publish(id, { attempt, at, ...update })
         if (!durable) return
-        this.#mailbox.offer({
-          _tag: "Command",
-          id,
-          decide: (state, context) => JobBehavior.decide.Progress(state, { attempt, ...update }, context),
-          metadata: undefined,
-          answer: () => {},
-        })
+        this.#send(id, (state, context) =>
+          JobBehavior.decide.Progress(state, { attempt, ...update }, context),
+        )
+      },
+      log: ({ id, attempt }, log) => {
+        if (!this.#holds(id, attempt)) return
+        this.#send(id, (state, context) => JobBehavior.decide.Log(state, { attempt, ...log }, context))
       },
     }
   }
 
+  #holds(id: string, attempt: number): boolean {
+    return this.#attempts.leases.get(id)?.attempt === attempt
+  }
+
+  /** Sends a command to a job of this queue, whose answer nobody waits for. */
+  #send(id: string, decide: Decide<unknown, unknown>): void {
+    this.#mailbox.offer({ _tag: "Command", id, decide, metadata: undefined, answer: () => {} })
+  }
+
   /** Enqueues a job of this queue. */
-  enqueue(job: NewJob): Effect.Effect<Enqueued, IdempotencyKeyReused | JournalError | MailboxFull> {
+  enqueue(job: NewJob): Effect.Effect<Enqueued, EnqueueRefusal | MailboxFull> {
     return Effect.callback((resume) => {
       const answer: Extract<Message, { _tag: "Enqueue" }>["answer"] = (exit) =>
         resume(Exit.isSuccess(exit) ? Exit.succeed(exit.value[0]!) : refusal(exit))
@@ -148,7 +202,7 @@ export class QueueActor {
   /** Enqueues jobs of this queue, all or none. */
   enqueueAll(
     jobs: ReadonlyArray<NewJob>,
-  ): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError | MailboxFull> {
+  ): Effect.Effect<ReadonlyArray<Enqueued>, EnqueueRefusal | MailboxFull> {
     return Effect.callback((resume) => {
       if (!this.#mailbox.offer({ _tag: "Enqueue", jobs, answer: resume }))
         resume(Effect.fail(this.#mailbox.full))
@@ -165,6 +219,19 @@ export class QueueActor {
       const accepted = this.#mailbox.offer({ _tag: "Command", id, decide, metadata, answer: resume })
       if (!accepted) resume(Effect.fail(this.#mailbox.full))
     }) as Effect.Effect<Success, Refusal | JobNotFound | JournalError | MailboxFull>
+  }
+
+  /** Sends a command to the queue itself. */
+  govern(decide: Govern, metadata?: EventMetadata): Effect.Effect<void, JournalError | MailboxFull> {
+    return Effect.callback((resume) => {
+      if (!this.#mailbox.offer({ _tag: "Govern", decide, metadata, answer: resume }))
+        resume(Effect.fail(this.#mailbox.full))
+    })
+  }
+
+  /** Whether the queue takes no new job, as far as it is known yet. */
+  get isDraining(): boolean {
+    return this.#settings.state.draining
   }
 
   /** Has a look at what is ready and due. */
@@ -194,20 +261,15 @@ export class QueueActor {
    * their jobs handed back to wait for another process. What their handlers use may go when this has ended.
    */
   retire(type: string | undefined, graceMs: number): Effect.Effect<void> {
-    const ended: Effect.Effect<void> = Effect.suspend(() => {
-      if (this.#leases.running(type) === 0) return Effect.void
-      this.#leases.changed.closeUnsafe()
-      return Effect.andThen(this.#leases.changed.await, ended)
-    })
     const handBack = Effect.suspend(() => {
       if (type !== undefined) this.#window.removeType(type)
-      const fibers = this.#leases.fibers(type)
+      const fibers = this.#attempts.leases.fibers(type)
       if (fibers.length === 0) return Effect.void
       // Also if the journal refuses to hear of it: then the next process finds them lost.
       return Effect.andThen(this.#tell({ _tag: "HandBack", type }), Fiber.interruptAll(fibers))
     })
     return this.settled.pipe(
-      Effect.andThen(Effect.timeoutOption(ended, graceMs)),
+      Effect.andThen(Effect.timeoutOption(this.#attempts.ended(type), graceMs)),
       Effect.andThen(handBack),
       Effect.andThen(this.settled),
     )
@@ -230,7 +292,11 @@ export class QueueActor {
 
   /** What runs here now, by type, and how the last minute was. */
   activity(now: number): QueueActivity {
-    return { running: this.#leases.runningByType(), lastMinute: this.#meter.lastMinute(now) }
+    return {
+      settings: this.#settings.state,
+      running: this.#attempts.leases.runningByType(),
+      lastMinute: this.#attempts.lastMinute(now),
+    }
   }
 
   #handle(batch: ReadonlyArray<Message>, tries = CONFLICT_TRIES): Effect.Effect<void> {
@@ -243,19 +309,25 @@ export class QueueActor {
         for (const message of batch) if (message._tag !== "Wake") message.answer(prepared as Exit.Exit<never>)
         return self.#armTimer(now)
       }
-      const turn = new Turn(now)
+      const turn = new Turn(now, self.#settings)
       const answers: Array<Answer> = []
       self.#settleOrphans(turn)
       if (now >= self.#heartbeatAt) self.#heartbeat(turn)
+      if (self.#expired.length > 0) yield* self.#expire(turn)
       for (const message of batch) {
         // What needs no look-up is decided without a step of the fiber: at 64 callers that is most of a turn's cost.
         if (message._tag === "Enqueue") {
           if (message.jobs.some(hasKey)) yield* self.#enqueueOnce(turn, message, answers)
+          else if (turn.settings.state.draining)
+            self.#refuse(message, new QueueDraining({ queue: self.name }), answers)
           else self.#enqueue(turn, message, message.jobs, message.jobs.map(isNew), answers)
         } else if (message._tag === "Command") {
           const known = self.#known(turn, message.id)
           if (known === undefined) yield* self.#loadAndCommand(turn, message, answers)
           else self.#command(turn, known, message, answers)
+        } else if (message._tag === "Govern") {
+          turn.govern(self.name, message.decide, message.metadata)
+          answers.push((outcome) => message.answer(answerOf(outcome, undefined)))
         } else if (message._tag === "HandBack") self.#handBack(turn, message, answers)
         else if (message._tag === "Settle") answers.push(() => message.answer(Exit.void))
       }
@@ -296,35 +368,66 @@ export class QueueActor {
     const self = this
     const { store } = this.#options
     return Effect.gen(function* () {
-      if (!self.#loaded) yield* self.#reload()
+      if (!self.#loaded) yield* self.#reload(now)
+      if (self.#changedKeys.size > 0) yield* self.#lookAtKeys(now)
       for (const lane of self.#window.lanes) {
-        if (!lane.needsRefill(now)) continue
-        const { jobs, complete, nextDueAt } = yield* store.ready(self.name, lane.type, lane.priority, now)
-        lane.fill(jobs, complete, nextDueAt)
+        const after = lane.missingSince(now)
+        if (after === undefined) continue
+        const { jobs, complete, nextDueAt } = yield* store.ready(
+          self.name,
+          lane.type,
+          lane.priority,
+          after,
+          now,
+        )
+        if (lane.isComplete) lane.extend(jobs, complete, nextDueAt, now)
+        else lane.fill(jobs, complete, nextDueAt, now)
+      }
+      if (self.#nextExpiryAt <= now) {
+        self.#expired = yield* store.expired(self.name, now)
+        if (self.#expired.length < EXPIRED_AT_A_TIME) self.#nextExpiryAt = NEVER
       }
     })
   }
 
-  /** Finds out who holds a lease according to the journal, and compares it with what runs here. */
-  #reload(): Effect.Effect<void, JournalError> {
+  /** Reads how the queue is set and who holds a lease according to the journal, and compares it with what runs here. */
+  #reload(now: number): Effect.Effect<void, JournalError> {
     const self = this
+    const { journal, store } = this.#options
     return Effect.gen(function* () {
-      const orphans: Array<VersionedJob> = []
-      const held = new Set<LiveLease>()
-      for (const id of yield* self.#options.store.processing(self.name)) {
-        const job = yield* self.#load(id)
-        if (job.state.status !== "processing") continue
-        const lease = self.#leases.get(id)
-        if (lease?.attempt === job.state.attempt) {
-          lease.job = job
-          held.add(lease)
-        } else orphans.push(job)
+      let settings: VersionedSettings = { state: QueueBehavior.initial, version: 0 }
+      for (const { event, recordedAt, version } of yield* journal.readStream(streamOfQueue(self.name))) {
+        if (isQueueEvent(event))
+          settings = { state: QueueBehavior.evolve(settings.state, event, recordedAt), version }
       }
-      for (const lease of self.#leases.values()) if (!held.has(lease)) self.#revoke(lease)
+      const { rate_limit: limit } = settings.state.limits
+      if (limit !== null && self.#rate === undefined) {
+        self.#rate = new RateWindow(limit, yield* recentStarts(journal, self.name, limit, now))
+      }
+      self.#settings = settings
+      const processing: Array<VersionedJob> = []
+      for (const id of yield* store.processing(self.name)) {
+        const job = yield* self.#load(id)
+        if (job.state.status === "processing") processing.push(job)
+      }
+      const nextExpiryAt = yield* store.nextExpiry(self.name)
+      self.#orphans = self.#attempts.reconcile(processing)
       self.#window.invalidate()
-      self.#orphans = orphans
-      self.#retryAt = Number.POSITIVE_INFINITY
+      self.#changedKeys.clear()
+      self.#nextExpiryAt = nextExpiryAt
+      self.#retryAt = NEVER
       self.#loaded = true
+    })
+  }
+
+  /** Finds who stands first in the lines that the last turn has changed. */
+  #lookAtKeys(now: number): Effect.Effect<void, JournalError> {
+    const places = [...this.#changedKeys.values()]
+    return Effect.map(this.#options.store.firstOfKeys(this.name, places), (firsts) => {
+      this.#changedKeys.clear()
+      places.forEach(([type, priority, key], i) =>
+        this.#window.lane(type, priority)?.replaceFirstOfKey(key, firsts[i], now),
+      )
     })
   }
 
@@ -343,7 +446,7 @@ export class QueueActor {
   #known(turn: Turn, id: string): WorkingJob | undefined {
     const working = turn.get(id)
     if (working !== undefined) return working
-    const lease = this.#leases.get(id)
+    const lease = this.#attempts.leases.get(id)
     return lease === undefined ? undefined : turn.include(lease.job)
   }
 
@@ -354,18 +457,41 @@ export class QueueActor {
 
   #heartbeat(turn: Turn): void {
     this.#heartbeatAt = turn.now + HEARTBEAT_INTERVAL_MS
-    for (const lease of this.#leases.renew(turn.now))
+    for (const lease of this.#attempts.leases.renew(turn.now))
       this.#stall(turn, turn.include(lease.job), "lease_expired")
   }
 
+  /** Ends jobs that were not started in time. */
+  #expire(turn: Turn): Effect.Effect<void> {
+    const self = this
+    return Effect.gen(function* () {
+      const ids = self.#expired
+      self.#expired = []
+      for (const id of ids) {
+        const job = self.#known(turn, id) ?? turn.include(yield* self.#load(id))
+        self.#expireOne(turn, job)
+      }
+    }).pipe(
+      // It could not be read: the table still says that it has expired.
+      Effect.catch(() => Effect.sync(() => this.#distrust(turn.now))),
+    )
+  }
+
+  #expireOne(turn: Turn, job: WorkingJob): void {
+    const before = job.state
+    turn.apply(job, (state, context) => JobBehavior.decide.Expire(state, undefined, context), undefined)
+    if (job.state !== before) this.#reindex(turn, job, before)
+  }
+
   #stall(turn: Turn, job: WorkingJob, reason: "process_lost" | "lease_expired" | "handed_back"): void {
-    const { attempt } = job.state
+    const before = job.state
+    const { attempt } = before
     turn.apply(
       job,
       (state, context) => JobBehavior.decide.Stall(state, { attempt, reason }, context),
       undefined,
     )
-    this.#reindex(turn, job, "processing")
+    this.#reindex(turn, job, before)
   }
 
   /** Adds new jobs to the turn; `enqueued` is what the sender is told. */
@@ -387,61 +513,40 @@ export class QueueActor {
       turn.apply(job, (state, context) => JobBehavior.decide.Enqueue(state, spec, context), metadata)
       turn.enqueued.push(job)
       if (spec.idempotency_key !== undefined) turn.keys.set(spec.idempotency_key, job)
-      this.#ready(turn, job)
+      if (job.state.status === "waiting") this.#ready(turn, job)
       while (enqueued[next]!.deduplicated) next++
       enqueued[next++]!.job = job
     }
     answers.push((outcome) => message.answer(answerOf(outcome, enqueued)))
   }
 
-  /**
-   * With idempotency keys: finds the jobs that have them. The whole message is checked before any of it takes effect:
-   * a batch is enqueued as one or not at all.
-   */
+  /** With idempotency keys: only jobs whose key is new are new. */
   #enqueueOnce(
     turn: Turn,
     message: Extract<Message, { _tag: "Enqueue" }>,
     answers: Array<Answer>,
   ): Effect.Effect<void> {
-    const self = this
-    return Effect.gen(function* () {
-      const enqueued: Array<Enqueued> = []
-      const news: Array<NewJob> = []
-      const keys = new Map<string, NewJob>()
-      for (const job of message.jobs) {
-        const key = job.spec.idempotency_key
-        const twin = key === undefined ? undefined : (keys.get(key) ?? (yield* self.#findByKey(turn, key)))
-        if (key !== undefined && twin !== undefined) {
-          if (!isSameRequest(job.spec, twin.spec))
-            return yield* new IdempotencyKeyReused({ key, id: twin.id })
-          enqueued.push({ id: twin.id, deduplicated: true })
-          continue
-        }
-        if (key !== undefined) keys.set(key, job)
-        enqueued.push(isNew(job))
-        news.push(job)
-      }
-      self.#enqueue(turn, message, news, enqueued, answers)
-    }).pipe(
-      // The job that has the key may be of this turn.
-      Effect.catch((error) =>
-        Effect.sync(() =>
-          answers.push((outcome) =>
-            message.answer(Exit.isFailure(outcome) ? refusal(outcome) : Exit.fail(error)),
-          ),
-        ),
-      ),
+    return deduplicate(message.jobs, (_queue, key) => this.#findByKey(turn, key)).pipe(
+      Effect.map(({ enqueued, fresh }) => {
+        if (fresh.length > 0 && turn.settings.state.draining)
+          return this.#refuse(message, new QueueDraining({ queue: this.name }), answers)
+        this.#enqueue(turn, message, fresh, enqueued, answers)
+      }),
+      Effect.catch((error) => Effect.sync(() => this.#refuse(message, error, answers))),
     )
   }
 
+  /** Refused because of what this turn may have changed, it is only refused if that is durable. */
+  #refuse(
+    message: Extract<Message, { _tag: "Enqueue" }>,
+    error: EnqueueRefusal,
+    answers: Array<Answer>,
+  ): void {
+    answers.push((outcome) => message.answer(Exit.isFailure(outcome) ? refusal(outcome) : Exit.fail(error)))
+  }
+
   /** The job that has a key: enqueued in this turn, or before. */
-  #findByKey(
-    turn: Turn,
-    key: string,
-  ): Effect.Effect<
-    { readonly id: string; readonly spec: Pick<JobSpec, "type" | "payload"> } | undefined,
-    JournalError
-  > {
+  #findByKey(turn: Turn, key: string): Effect.Effect<Keyed | undefined, JournalError> {
     const fresh = turn.keys.get(key)
     if (fresh !== undefined) return Effect.succeed({ id: fresh.id, spec: fresh.state })
     return Effect.flatMap(this.#options.store.findByKey(this.name, key), (id) =>
@@ -470,7 +575,7 @@ export class QueueActor {
           message.answer(isDoubtful && Exit.isFailure(appended) ? appended : Exit.fail(outcome.refusal)),
         )
       }
-      if (job.state !== before) this.#reindex(turn, job, before.status, before)
+      if (job.state !== before) this.#reindex(turn, job, before)
       answers.push((appended) => message.answer(answerOf(appended, outcome.answer)))
     } catch (defect) {
       message.answer(Exit.die(defect))
@@ -490,7 +595,7 @@ export class QueueActor {
   }
 
   #handBack(turn: Turn, message: Extract<Message, { _tag: "HandBack" }>, answers: Array<Answer>): void {
-    for (const lease of this.#leases.values()) {
+    for (const lease of this.#attempts.leases.values()) {
       if (message.type !== undefined && lease.job.state.type !== message.type) continue
       const job = turn.get(lease.job.id) ?? turn.include(lease.job)
       if (job.state.status === "processing") this.#stall(turn, job, "handed_back")
@@ -499,26 +604,38 @@ export class QueueActor {
   }
 
   /** Moves a job within the window after its state changed. */
-  #reindex(turn: Turn, job: WorkingJob, statusBefore: JobState["status"], before?: JobState): void {
-    if (statusBefore === "waiting" && before !== undefined) {
+  #reindex(turn: Turn, job: WorkingJob, before: JobState): void {
+    if (before.status === "waiting")
       this.#window.lane(before.type, priorityCode(before.priority))?.remove(job.id)
-    }
     if (job.state.status === "waiting") this.#ready(turn, job)
   }
 
   /** Offers a waiting job to its lane, or notes when it will be due. */
   #ready(turn: Turn, job: WorkingJob): void {
     const { id, state, version, position } = job
+    // Who stands first in the line of its key is known when this turn is committed.
+    if (state.concurrencyKey !== undefined) return
     const priority = priorityCode(state.priority)
     const { type, dueAt } = state
     const lane = this.#window.lane(type, priority)
     if (lane === undefined) return
-    const ready: ReadyJob = { id, type, priority, dueAt, position, known: undefined }
-    if (dueAt > turn.now) lane.nextDueAt = Math.min(lane.nextDueAt, dueAt)
+    const ready: ReadyJob = { id, type, priority, dueAt, position, key: undefined, known: undefined }
+    if (dueAt > turn.now) lane.expect(dueAt)
     else if (lane.offer(ready)) {
       if (isSmall(state.payload)) ready.known = { state, version }
       job.ready = ready
     }
+  }
+
+  #admission(turn: Turn): Admission {
+    const { concurrency, registrations } = this.#options
+    return new Admission(turn, {
+      registrations,
+      concurrency,
+      settings: turn.settings.state,
+      rate: this.#rate,
+      leases: this.#attempts.leases,
+    })
   }
 
   /** Starts ready jobs while there is room; a place that became free in this turn is filled in this turn. */
@@ -526,33 +643,27 @@ export class QueueActor {
     const self = this
     const { worker } = this.#options
     return Effect.gen(function* () {
-      const running = self.#leases.runningByType()
-      for (const { id, state } of self.#leases.size === 0 ? [] : turn.jobs) {
-        const lease = self.#leases.get(id)
-        if (lease === undefined || (state.status === "processing" && state.attempt === lease.attempt))
-          continue
-        running.set(state.type, running.get(state.type)! - 1)
-      }
-      const hasRoom = (type: string) => self.#hasRoom(type, running.get(type) ?? 0)
-      for (let next = self.#window.pop(hasRoom); next !== undefined; next = self.#window.pop(hasRoom)) {
+      const admission = self.#admission(turn)
+      const pop = () =>
+        admission.isOpen ? self.#window.pop(admission.hasRoom, admission.isKeyOpen) : undefined
+      for (let next = pop(); next !== undefined; next = pop()) {
         const job = self.#known(turn, next.id) ?? turn.include(yield* self.#claimable(next))
+        if (isExpired(job.state, turn.now)) {
+          self.#expireOne(turn, job)
+          continue
+        }
         const outcome = turn.apply(
           job,
           (state, context) => JobBehavior.decide.Start(state, { worker }, context),
           undefined,
         )
-        if (outcome._tag === "Accepted") running.set(next.type, (running.get(next.type) ?? 0) + 1)
+        if (outcome._tag === "Accepted") admission.started(job)
         else self.#lostTrack(next)
       }
     }).pipe(
       // The job could not be read. It stays in the table and comes again with the next refill.
       Effect.catch(() => Effect.sync(() => this.#distrust(turn.now))),
     )
-  }
-
-  #hasRoom(type: string, running: number): boolean {
-    const registration = this.#options.registrations.get(type)
-    return registration !== undefined && running < (registration.concurrency ?? this.#options.concurrency)
   }
 
   /** A ready job: as the window knows it, or from the journal. */
@@ -575,80 +686,60 @@ export class QueueActor {
       job.position = position
       if (job.ready !== undefined) job.ready.position = position
     }
-    for (const { id, state, version, position } of turn.jobs) {
-      const lease = this.#leases.get(id)
-      if (lease === undefined && state.status !== "processing") continue
-      const job: VersionedJob = { id, state, version, position }
-      const goesOn = state.status === "processing" && lease?.attempt === state.attempt
-      if (goesOn) lease.job = job
-      else {
-        if (lease !== undefined) this.#end(lease, state)
-        if (state.status === "processing") this.#start(turn, job)
-      }
+    this.#adopt(turn)
+    let hasBlocked = false
+    let hasEnded = false
+    for (const job of turn.jobs) {
+      const { before, state } = job
+      if (this.#attempts.follow(job, turn.now)) this.#rate?.record(turn.now)
+      if (state.concurrencyKey !== undefined) this.#noteKey(state.concurrencyKey, before, state)
+      if (state.expiresAt !== undefined && !isFinished(state))
+        this.#nextExpiryAt = Math.min(this.#nextExpiryAt, state.expiresAt)
+      if (state.status === "blocked") hasBlocked = true
+      else if (isFinished(state)) hasEnded = true
     }
-    if (!this.#quiescent && this.#window.isDry((type) => this.#hasRoom(type, this.#leases.running(type)))) {
-      this.wake()
+    if (hasBlocked) this.#options.dependencies.blocked()
+    else if (hasEnded) this.#options.dependencies.ended()
+    if (this.#changedKeys.size > 0) this.wake()
+    else if (!this.#quiescent && this.#mayStartMore(turn)) this.wake()
+  }
+
+  /** The queue's own settings are what the turn has made of them. */
+  #adopt({ settings }: Turn): void {
+    if (settings === this.#settings) return
+    this.#settings = settings
+    const { rate_limit: limit } = settings.state.limits
+    if (limit === null) this.#rate = undefined
+    else this.#rate = this.#rate?.under(limit) ?? new RateWindow(limit, [])
+    this.wake()
+  }
+
+  /** The line of a concurrency key has changed: where the job was, or where it is. */
+  #noteKey(key: string, before: JobState, state: JobState): void {
+    for (const { priority, status, type } of [before, state]) {
+      if (status !== "waiting") continue
+      const place = [type, priorityCode(priority), key] as const
+      this.#changedKeys.set(place.join(" "), place)
     }
   }
 
-  #start(turn: Turn, job: VersionedJob): void {
-    const { id, state } = job
-    const { attempt } = state
-    const registration = this.#options.registrations.get(state.type)
-    const live: LiveLease = { job, attempt, fiber: undefined, expiresAt: turn.now + LEASE_DURATION_MS }
-    // Before the attempt, whose first steps run within the fork.
-    this.#leases.add(live)
-    if (registration !== undefined) {
-      const lease: Lease = { id, attempt, state }
-      live.fiber = this.#options.fork(runAttempt(registration, lease, this.#leaseCommands))
-      return
-    }
-    // Its handler went while the append was under way.
-    this.#mailbox.offer({
-      _tag: "Command",
-      id,
-      decide: (current, context) =>
-        JobBehavior.decide.Stall(current, { attempt, reason: "handed_back" }, context),
-      metadata: undefined,
-      answer: () => {},
-    })
+  /** Whether jobs that could start now may be in the table alone. */
+  #mayStartMore(turn: Turn): boolean {
+    if (this.#window.lanes.every((lane) => !lane.isDry)) return false
+    // What the turn has decided is committed: it counts as running now, and no longer as decided.
+    const admission = this.#admission(new Turn(turn.now, turn.settings))
+    return this.#window.isDry(admission.hasRoom)
   }
 
-  /** The lease is over. Its attempt is interrupted unless it has ended by itself. */
-  #end(lease: LiveLease, state: JobState): void {
-    const attempt = state.attempts.findLast(({ number }) => number === lease.attempt)
-    const endedItself = attempt?.outcome === "completed" || attempt?.outcome === "failed"
-    if (!endedItself) return this.#revoke(lease)
-    const { endedAt, startedAt, waitMs } = attempt
-    this.#meter.record(endedAt!, attempt.outcome === "completed", waitMs, endedAt! - startedAt)
-    this.#leases.delete(lease)
-    this.#options.live.clear(lease.job.id)
-  }
-
-  #revoke(lease: LiveLease): void {
-    this.#leases.delete(lease)
-    this.#options.live.clear(lease.job.id)
-    lease.fiber?.interruptUnsafe()
-  }
-
-  /** One timer: for the next due job, the next heartbeat, or the next try after the store refused. */
   #armTimer(now: number): void {
-    const heartbeat = this.#leases.size === 0 ? Number.POSITIVE_INFINITY : this.#heartbeatAt
-    const at = Math.min(this.#window.nextDueAt, heartbeat, this.#retryAt, now + WAKE_INTERVAL_MAX_MS)
-    if (this.#timer !== undefined) {
-      if (this.#timer.at <= at) return
-      this.#timer.fiber.interruptUnsafe()
-    }
-    const fiber = this.#options.fork(
-      Effect.andThen(
-        Effect.sleep(Math.max(1, at - now)),
-        Effect.sync(() => {
-          this.#timer = undefined
-          this.wake()
-        }),
-      ),
+    this.#timer.arm(
+      now,
+      this.#window.nextDueAt,
+      this.#nextExpiryAt,
+      this.#retryAt,
+      this.#attempts.leases.size === 0 ? NEVER : this.#heartbeatAt,
+      this.#rate === undefined || this.#rate.available(now) > 0 ? NEVER : this.#rate.nextAt,
     )
-    this.#timer = { at, fiber }
   }
 }
 

@@ -12,10 +12,16 @@ import type { JobStatus } from "./JobState.ts"
 
 /** The primary key of job_counts: at most queues × types × 4 priorities × 5 statuses rows. */
 export const SELECT_COUNTS = `SELECT q.name, c.queue, c.type, c.priority, c.status, c.jobs
-  FROM queue_names q JOIN job_counts c ON c.queue = q.id WHERE ?1 IS NULL OR q.name = ?1 ORDER BY q.name`
-/** Index: jobs_waiting, the range of one lane that is not due yet. Counts entries, so it runs on the pool. */
-export const SELECT_SCHEDULED = `SELECT count(*) AS jobs FROM jobs INDEXED BY jobs_waiting
-  WHERE status = 0 AND queue = ? AND type = ? AND priority = ? AND due_at > ?`
+  FROM queue_names q LEFT JOIN job_counts c ON c.queue = q.id WHERE ?1 IS NULL OR q.name = ?1 ORDER BY q.name`
+/**
+ * Indexes: jobs_waiting and jobs_behind, the ranges of one lane that are not due yet. Counts entries, so it runs on the
+ * pool.
+ */
+export const SELECT_SCHEDULED = `SELECT
+  (SELECT count(*) FROM jobs INDEXED BY jobs_waiting
+    WHERE status = 0 AND queue = ?1 AND type = ?2 AND priority = ?3 AND due_at > ?4) +
+  (SELECT count(*) FROM jobs INDEXED BY jobs_behind
+    WHERE status = 6 AND queue = ?1 AND type = ?2 AND priority = ?3 AND due_at > ?4) AS jobs`
 /** Index: jobs_waiting, one seek. */
 export const SELECT_OLDEST = `SELECT min(due_at) AS due_at FROM jobs INDEXED BY jobs_waiting
   WHERE status = 0 AND queue = ? AND type = ? AND priority = ? AND due_at <= ?`
@@ -73,8 +79,15 @@ export class QueueStats extends Context.Service<
           const waitingByPriority = { urgent: 0, high: 0, normal: 0, low: 0 }
           let oldest: number | null = null
           for (const count of counts) {
+            // A queue that was set up and has no job yet.
+            if (count["jobs"] === null) continue
             const jobs = count["jobs"] as number
             const status = count["status"] as number
+            if (status === ROW_STATUS.blocked) {
+              byStatus.scheduled += jobs
+              waitingByPriority[PRIORITIES[count["priority"] as number]!] += jobs
+              continue
+            }
             if (status !== ROW_STATUS.waiting) {
               byStatus[STATUS_NAMES[status]!] += jobs
               continue

@@ -12,6 +12,9 @@ export const LANE_CAPACITY = 1_024
 /** A lane that is not known to be complete is refilled when it falls below this; so many are read again then. */
 const LANE_LOW = LANE_CAPACITY / 8
 
+/** Before every due time. */
+const NEVER = -1
+
 /** JSON characters of a payload up to which the state of a ready job is kept beside it. */
 export const SMALL_PAYLOAD_CHARACTERS = 2_048
 
@@ -24,6 +27,8 @@ export interface ReadyJob {
   readonly dueAt: number
   /** Of the JobEnqueued event, or a provisional one above all others until the append has given it. */
   position: number
+  /** Its concurrency key. Of each key, a lane has at most the first job. */
+  readonly key: string | undefined
   /**
    * The job itself, when its payload is small: a claim then reads nothing. Absent, it is read from the journal, so that
    * a window full of large payloads costs no more memory than one of small ones.
@@ -54,8 +59,13 @@ export class Lane {
   #first = 0
   /** Whether no ready job of this lane is outside the memory. */
   #complete = false
-  /** The earliest due time of a job that is not due yet; infinite when there is none. It may be too early, never too late. */
-  nextDueAt = Number.POSITIVE_INFINITY
+  /** Until when: jobs that became due after that are found by their due time. */
+  #completeUntil = NEVER
+  /**
+   * The earliest due time of a job that is not due yet, as far as the lane is complete; infinite when there is none. It
+   * may be too early, never too late.
+   */
+  #nextDueAt = Number.POSITIVE_INFINITY
 
   constructor(type: string, priority: number) {
     this.type = type
@@ -71,26 +81,65 @@ export class Lane {
     return this.size === 0 && !this.#complete
   }
 
-  get head(): ReadyJob | undefined {
-    return this.#jobs[this.#first]
+  /** The first job that may start as far as its concurrency key is concerned. */
+  first(isOpen: (key: string) => boolean): ReadyJob | undefined {
+    for (let at = this.#first; at < this.#jobs.length; at++) {
+      const job = this.#jobs[at]!
+      if (job.key === undefined || isOpen(job.key)) return job
+    }
+    return undefined
   }
 
-  /** Whether the table may hold ready jobs that should be here. */
-  needsRefill(now: number): boolean {
-    return this.nextDueAt <= now || (!this.#complete && this.size < LANE_LOW)
+  /** Whether all that is ready is here, but for what has become due since. */
+  get isComplete(): boolean {
+    return this.#complete
+  }
+
+  get nextDueAt(): number {
+    return this.#nextDueAt
+  }
+
+  /** A job that is not due yet will be at this moment. */
+  expect(dueAt: number): void {
+    this.#nextDueAt = Math.min(this.#nextDueAt, dueAt)
+  }
+
+  /**
+   * After which due time the table may hold ready jobs that should be here; undefined when there are none. Of an
+   * incomplete lane everything is read again; jobs that become due meanwhile come after all that it holds.
+   */
+  missingSince(now: number): number | undefined {
+    if (this.#complete) return this.#nextDueAt <= now ? this.#completeUntil : undefined
+    return this.size < LANE_LOW ? NEVER : undefined
   }
 
   /** Replaces the content by the first rows of the index; `complete` when there were no more. */
-  fill(jobs: Array<ReadyJob>, complete: boolean, nextDueAt: number): void {
+  fill(jobs: Array<ReadyJob>, complete: boolean, nextDueAt: number, now: number): void {
     this.#jobs = jobs
     this.#first = 0
     this.#complete = complete
-    this.nextDueAt = nextDueAt
+    this.#completeUntil = now
+    this.#nextDueAt = complete ? nextDueAt : Number.POSITIVE_INFINITY
+  }
+
+  /** Takes in what has become due since the lane was last complete. */
+  extend(jobs: ReadonlyArray<ReadyJob>, complete: boolean, nextDueAt: number, now: number): void {
+    // Those that were offered since are known already.
+    const known = new Set<string>()
+    for (let at = this.#jobs.length - 1; at >= this.#first; at--) {
+      const { dueAt, id } = this.#jobs[at]!
+      if (dueAt <= this.#completeUntil) break
+      known.add(id)
+    }
+    const all = [...this.#jobs.slice(this.#first), ...jobs.filter(({ id }) => !known.has(id))]
+    if (known.size > 0) all.sort((a, b) => (isBefore(a, b) ? -1 : 1))
+    const fits = complete && all.length <= LANE_CAPACITY
+    this.fill(all.slice(0, LANE_CAPACITY), fits, nextDueAt, now)
   }
 
   /** Forgets everything: the table alone knows what is ready until the lane is refilled. */
   invalidate(): void {
-    this.fill([], false, this.nextDueAt)
+    this.fill([], false, Number.POSITIVE_INFINITY, NEVER)
   }
 
   /** Takes in a job that became ready, if it belongs to the prefix; answers whether it did. */
@@ -103,26 +152,37 @@ export class Lane {
     else this.#jobs.push(job)
     if (this.size > LANE_CAPACITY) {
       this.#complete = false
+      this.#nextDueAt = Number.POSITIVE_INFINITY
       return this.#jobs.pop() !== job
     }
     return true
   }
 
-  /** Takes the first job out. */
-  pop(): ReadyJob | undefined {
-    const job = this.#jobs[this.#first]
-    if (job === undefined) return undefined
+  /** Takes a job out that stands here: the first one at no cost. */
+  take(job: ReadyJob): void {
+    if (this.#jobs[this.#first] !== job) return void this.#jobs.splice(this.#jobs.indexOf(job), 1)
     this.#first++
     if (this.#first === this.#jobs.length || this.#first > LANE_CAPACITY) {
       this.#jobs = this.#jobs.slice(this.#first)
       this.#first = 0
     }
-    return job
   }
 
   /** Takes a job out that was cancelled or moved. */
   remove(id: string): void {
-    const at = this.#jobs.findIndex((job, index) => index >= this.#first && job.id === id)
+    this.#removeFirst((job) => job.id === id)
+  }
+
+  /** Puts the first job of a concurrency key in the place of the one that was; undefined: none waits. */
+  replaceFirstOfKey(key: string, job: ReadyJob | undefined, now: number): void {
+    this.#removeFirst((other) => other.key === key)
+    if (job === undefined) return
+    if (job.dueAt > now) this.expect(job.dueAt)
+    else this.offer(job)
+  }
+
+  #removeFirst(isMeant: (job: ReadyJob) => boolean): void {
+    const at = this.#jobs.findIndex((job, index) => index >= this.#first && isMeant(job))
     if (at >= 0) this.#jobs.splice(at, 1)
   }
 
@@ -171,18 +231,27 @@ export class ReadyWindow {
     for (const lane of this.lanes) lane.invalidate()
   }
 
-  /** The next job of those types that `hasRoom` lets through: by priority, due time, enqueue order. */
-  pop(hasRoom: (type: string) => boolean): ReadyJob | undefined {
+  /**
+   * Takes out the next job of those types that have room and those concurrency keys that are open: by priority, due
+   * time, enqueue order.
+   */
+  pop(hasRoom: (type: string) => boolean, isOpen: (key: string) => boolean): ReadyJob | undefined {
     // A type whose more urgent lane has run dry waits for its refill: the table may hold jobs that come first.
     let dry: Set<string> | undefined
     for (const lanes of this.#lanes) {
       let best: Lane | undefined
+      let next: ReadyJob | undefined
       for (const lane of lanes.values()) {
         if (lane.isDry) dry = (dry ?? new Set()).add(lane.type)
-        if (lane.head === undefined || dry?.has(lane.type) === true || !hasRoom(lane.type)) continue
-        if (best === undefined || isBefore(lane.head, best.head!)) best = lane
+        if (lane.size === 0 || dry?.has(lane.type) === true || !hasRoom(lane.type)) continue
+        const first = lane.first(isOpen)
+        if (first === undefined || (next !== undefined && !isBefore(first, next))) continue
+        best = lane
+        next = first
       }
-      if (best !== undefined) return best.pop()
+      if (next === undefined) continue
+      best!.take(next)
+      return next
     }
     return undefined
   }

@@ -7,6 +7,7 @@ import type { EventMetadata, StreamAppend } from "../journal/Journal.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import type { JobEvent } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
+import { QueueBehavior, type QueueEvent, type QueueState, streamOfQueue } from "./QueueBehavior.ts"
 import type { ReadyJob } from "./ReadyWindow.ts"
 
 /** A job, the version of its stream, and its place in the order of enqueueing. */
@@ -29,6 +30,12 @@ export interface WorkingJob {
   ready: ReadyJob | undefined
 }
 
+/** How a queue is set, and the version of its own stream. */
+export interface VersionedSettings {
+  readonly state: QueueState
+  readonly version: number
+}
+
 /** Collects the decisions of a turn. */
 export class Turn {
   readonly now: number
@@ -40,8 +47,12 @@ export class Turn {
   #indexed = 0
   readonly #appends: Array<StreamAppend> = []
 
-  constructor(now: number) {
+  /** The queue's own settings, as they would be. */
+  settings: VersionedSettings
+
+  constructor(now: number, settings: VersionedSettings) {
     this.now = now
+    this.settings = settings
   }
 
   /** What the turn would append, in the order in which it was decided. */
@@ -90,5 +101,21 @@ export class Turn {
       job.version += events.length
     }
     return { _tag: "Accepted", answer: decision.answer(job.state) }
+  }
+
+  /** Applies a decision about the queue itself. */
+  govern(
+    queue: string,
+    decide: (state: QueueState, context: CommandContext) => Decision<QueueState, QueueEvent, void, never>,
+    metadata: EventMetadata | undefined,
+  ): void {
+    const stream = streamOfQueue(queue)
+    const { state: before, version } = this.settings
+    const decision = decide(before, { id: stream, now: this.now })
+    if (decision._tag === "Refused" || decision.events.length === 0) return
+    const { events } = decision
+    this.#appends.push({ stream, expectedVersion: version, events, metadata })
+    const state = events.reduce((state, event) => QueueBehavior.evolve(state, event, this.now), before)
+    this.settings = { state, version: version + events.length }
   }
 }

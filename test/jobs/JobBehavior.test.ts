@@ -234,7 +234,8 @@ describe("commands that change nothing", () => {
 
 /** What may follow each stored status. */
 const successors: Record<JobState["status"], ReadonlyArray<JobState["status"]>> = {
-  absent: ["absent", "waiting"],
+  absent: ["absent", "waiting", "blocked"],
+  blocked: ["blocked", "waiting", "cancelled"],
   waiting: ["waiting", "processing", "cancelled"],
   processing: ["processing", "waiting", "completed", "dead_letter", "cancelled"],
   completed: ["completed"],

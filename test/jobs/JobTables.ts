@@ -13,6 +13,7 @@ const TABLES = {
   jobs: "SELECT * FROM jobs ORDER BY position",
   job_keys: "SELECT * FROM job_keys ORDER BY queue, key",
   job_tags: "SELECT * FROM job_tags ORDER BY tag, position",
+  job_dependencies: "SELECT * FROM job_dependencies ORDER BY dependency, dependent",
   job_counts: "SELECT * FROM job_counts ORDER BY queue, type, priority, status",
   queue_names: "SELECT * FROM queue_names ORDER BY id",
   job_types: "SELECT * FROM job_types ORDER BY id",

@@ -3,13 +3,15 @@ import { Effect } from "effect"
 import * as ProjectList from "../../src/domain/projects/ProjectList.ts"
 import * as JobList from "../../src/jobs/JobList.ts"
 import * as JobStore from "../../src/jobs/JobStore.ts"
+import * as KeyedRows from "../../src/jobs/KeyedRows.ts"
 import * as QueueStats from "../../src/jobs/QueueStats.ts"
 import * as EventRows from "../../src/journal/EventRows.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { inMemory } from "../support/TestDatabase.ts"
 
 /** As many rows as there are queues, which are few, or as the statement was given. */
-const isSmall = (step: string) => step.startsWith("SCAN q ") || step.startsWith("SCAN json_each ")
+const isSmall = (step: string) =>
+  step.startsWith("SCAN q ") || step.includes("VIRTUAL TABLE") || step === "SCAN CONSTANT ROW"
 
 const statementsOf = (module: object) =>
   Object.entries(module).filter((entry): entry is [string, string] => typeof entry[1] === "string")
@@ -22,7 +24,7 @@ const planOf = (sql: string) =>
       .map((row) => row["detail"] as string),
   )
 
-const modules = { JobStore, JobList, QueueStats, EventRows, ProjectList }
+const modules = { JobStore, KeyedRows, JobList, QueueStats, EventRows, ProjectList }
 
 describe("every statement that people and queues wait for", () => {
   for (const [name, module] of Object.entries(modules)) {
@@ -39,13 +41,29 @@ describe("every statement that people and queues wait for", () => {
     [
       "the ready jobs of a lane",
       JobStore.SELECT_READY,
-      "INDEX jobs_waiting (queue=? AND type=? AND priority=? AND due_at<?)",
+      "INDEX jobs_waiting (queue=? AND type=? AND priority=? AND due_at>? AND due_at<?)",
     ],
     ["when a lane's next job is due", JobStore.SELECT_NEXT_DUE, "COVERING INDEX jobs_waiting"],
     ["who holds a lease", JobStore.SELECT_PROCESSING, "INDEX jobs_processing"],
     ["the job of a key", JobStore.SELECT_BY_KEY, "PRIMARY KEY (queue=? AND key=?)"],
     ["the scheduled jobs of a lane", QueueStats.SELECT_SCHEDULED, "COVERING INDEX jobs_waiting"],
     ["the oldest job of a lane", QueueStats.SELECT_OLDEST, "COVERING INDEX jobs_waiting"],
+    [
+      "the first job of a concurrency key",
+      JobStore.SELECT_FIRST_OF_KEYS,
+      "INDEX jobs_keyed (queue=? AND type=? AND priority=? AND concurrency_key=? AND status=?)",
+    ],
+    [
+      "who stands behind",
+      KeyedRows.SELECT_BEHIND,
+      "INDEX jobs_keyed (queue=? AND type=? AND priority=? AND concurrency_key=? AND status=?)",
+    ],
+    [
+      "expired jobs",
+      JobStore.SELECT_EXPIRED,
+      "INDEX jobs_expiring (queue=? AND expires_at>? AND expires_at<?)",
+    ],
+    ["ended dependencies", JobStore.SELECT_ENDED_DEPENDENCIES, "INDEX job_dependencies_ended"],
     ["one stream", EventRows.SELECT_STREAM, "(stream=? AND version>?)"],
     ["the journal", EventRows.SELECT_ALL, "INTEGER PRIMARY KEY (rowid>?)"],
     ["all jobs", JobList.LIST_ALL, "j USING INTEGER PRIMARY KEY (rowid<?)"],

@@ -9,6 +9,7 @@ const readyJob = (position: number, dueAt: number, type = "test", priority = 2):
   priority,
   dueAt,
   position,
+  key: undefined,
   known: undefined,
 })
 const inOrder = (a: ReadyJob, b: ReadyJob) => a.dueAt - b.dueAt || a.position - b.position
@@ -35,13 +36,21 @@ class Reference {
 
 const refill = (lane: Lane, reference: Reference) => {
   const jobs = reference.ready.slice(0, LANE_CAPACITY)
-  lane.fill(jobs, jobs.length < LANE_CAPACITY, Number.POSITIVE_INFINITY)
+  lane.fill(jobs, jobs.length < LANE_CAPACITY, Number.POSITIVE_INFINITY, 0)
+}
+
+const anyKey = () => true
+
+const pop = (lane: Lane): ReadyJob | undefined => {
+  const job = lane.first(anyKey)
+  if (job !== undefined) lane.take(job)
+  return job
 }
 
 /** All that the lane holds, in its order. Empties it. */
 const drain = (lane: Lane): Array<ReadyJob> => {
   const jobs: Array<ReadyJob> = []
-  for (let job = lane.pop(); job !== undefined; job = lane.pop()) jobs.push(job)
+  for (let job = pop(lane); job !== undefined; job = pop(lane)) jobs.push(job)
   return jobs
 }
 
@@ -75,9 +84,7 @@ const apply = (lane: Lane, reference: Reference, next: Step): void => {
     }
   } else if (next.do === "pop") {
     for (let i = 0; i < next.count; i++) {
-      const head = lane.head
-      const job = lane.pop()
-      expect(job).toBe(head)
+      const job = pop(lane)
       if (job === undefined) return
       expect(job.id).toBe(reference.ready[0]!.id)
       reference.remove(job.id)
@@ -89,7 +96,7 @@ const apply = (lane: Lane, reference: Reference, next: Step): void => {
     reference.remove(job.id)
     lane.remove(job.id)
   } else if (next.do === "invalidate") lane.invalidate()
-  else if (next.do === "fill" || lane.needsRefill(NOW)) refill(lane, reference)
+  else if (next.do === "fill" || lane.missingSince(NOW) !== undefined) refill(lane, reference)
 }
 
 describe("a lane", () => {
@@ -102,10 +109,10 @@ describe("a lane", () => {
         for (const next of steps) {
           apply(lane, reference, next)
           expect(lane.size).toBeLessThanOrEqual(Math.min(LANE_CAPACITY, reference.ready.length))
-          expect(lane.head?.id).toBe(lane.size === 0 ? undefined : reference.ready[0]!.id)
+          expect(lane.first(anyKey)?.id).toBe(lane.size === 0 ? undefined : reference.ready[0]!.id)
           // What is left out is asked for before the lane runs dry.
           const isEnough = lane.size === reference.ready.length || lane.size >= LANE_CAPACITY / 4
-          expect(lane.needsRefill(NOW) || isEnough).toBe(true)
+          expect(lane.missingSince(NOW) !== undefined || isEnough).toBe(true)
         }
         const size = lane.size
         expect(ids(drain(lane))).toEqual(ids(reference.ready.slice(0, size)))
@@ -116,14 +123,48 @@ describe("a lane", () => {
 
   it("asks for a refill when something becomes due", () => {
     const lane = new Lane("test", 2)
-    lane.fill([], true, NOW)
-    expect(lane.needsRefill(NOW - 1)).toBe(false)
-    expect(lane.needsRefill(NOW)).toBe(true)
+    lane.fill([], true, NOW, 5)
+    expect(lane.missingSince(NOW - 1)).toBeUndefined()
+    expect(lane.missingSince(NOW)).toBe(5)
+  })
+
+  it("takes in what has become due since, and nothing twice", () => {
+    const lane = new Lane("test", 2)
+    lane.fill([readyJob(1, 10), readyJob(2, 20)], true, 60, 50)
+    lane.offer(readyJob(9, 55))
+    expect(lane.missingSince(60)).toBe(50)
+    lane.extend([readyJob(9, 55), readyJob(3, 60)], true, 70, 60)
+    expect(lane.missingSince(69)).toBeUndefined()
+    expect(ids(drain(lane))).toEqual(["job_1", "job_2", "job_9", "job_3"])
+  })
+
+  it("that is not complete needs no timer: what becomes due comes after all that it holds", () => {
+    const lane = new Lane("test", 2)
+    lane.fill(
+      Array.from({ length: LANE_CAPACITY }, (_, i) => readyJob(i, i)),
+      false,
+      LANE_CAPACITY + 5,
+      LANE_CAPACITY,
+    )
+    expect(lane.nextDueAt).toBe(Number.POSITIVE_INFINITY)
+    expect(lane.missingSince(LANE_CAPACITY + 5)).toBeUndefined()
+  })
+
+  it("passes over a job whose concurrency key has no room, and puts another in its place", () => {
+    const lane = new Lane("test", 2)
+    const keyed = (position: number, key: string) => ({ ...readyJob(position, position), key })
+    lane.fill([keyed(1, "a"), keyed(2, "b"), readyJob(3, 3)], true, Number.POSITIVE_INFINITY, 10)
+    const notA = (key: string) => key !== "a"
+    expect(lane.first(notA)?.id).toBe("job_2")
+    lane.take(lane.first(notA)!)
+    expect(lane.first(notA)?.id).toBe("job_3")
+    lane.replaceFirstOfKey("a", keyed(4, "a"), 10)
+    expect(ids(drain(lane))).toEqual(["job_3", "job_4"])
   })
 
   it("has nothing in it until it was filled once", () => {
     const lane = new Lane("test", 2)
-    expect(lane.needsRefill(NOW)).toBe(true)
+    expect(lane.missingSince(NOW)).toBeLessThan(0)
     lane.offer(readyJob(1, 1))
     expect(lane.size).toBe(0)
   })
@@ -144,12 +185,13 @@ describe("the window", () => {
       fc.property(everyJob, fc.subarray(["a", "b", "c"]), (specs, room) => {
         const window = new ReadyWindow()
         for (const type of ["a", "b", "c"]) window.addType(type)
-        for (const lane of window.lanes) lane.fill([], true, Number.POSITIVE_INFINITY)
+        for (const lane of window.lanes) lane.fill([], true, Number.POSITIVE_INFINITY, 0)
         const jobs = specs.map(({ type, priority, dueAt }, i) => readyJob(i, dueAt, type, priority))
         for (const job of jobs) window.lane(job.type, job.priority)!.offer(job)
         const given: Array<ReadyJob> = []
         const hasRoom = (type: string) => room.includes(type)
-        for (let job = window.pop(hasRoom); job !== undefined; job = window.pop(hasRoom)) given.push(job)
+        for (let job = window.pop(hasRoom, anyKey); job !== undefined; job = window.pop(hasRoom, anyKey))
+          given.push(job)
         const expected = jobs
           .filter(({ type }) => room.includes(type))
           .toSorted((a, b) => a.priority - b.priority || inOrder(a, b))
@@ -163,8 +205,8 @@ describe("the window", () => {
     expect(window.nextDueAt).toBe(Number.POSITIVE_INFINITY)
     window.addType("a")
     window.addType("b")
-    window.lane("a", 1)!.fill([], true, 70)
-    window.lane("b", 3)!.fill([], true, 50)
+    window.lane("a", 1)!.fill([], true, 70, 0)
+    window.lane("b", 3)!.fill([], true, 50, 0)
     expect(window.nextDueAt).toBe(50)
     window.removeType("b")
     expect(window.nextDueAt).toBe(70)

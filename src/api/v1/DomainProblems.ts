@@ -21,25 +21,41 @@ import {
   IdempotencyKeyReusedProblem,
   JobNotFoundProblem,
   ProjectNotFoundProblem,
+  QueueDrainingProblem,
+  QueueNotFoundProblem,
   RenderNotFoundProblem,
 } from "../../http/ResourceProblems.ts"
 import { MailboxFullProblem, ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
 import type {
+  AlreadyExpired,
   IdempotencyKeyReused,
+  InvalidDependency,
   InvalidPayload,
   JobConflict,
   JobNotFound,
+  QueueDraining,
+  QueueNotFound,
   TooManyQueues,
   UnknownJobType,
 } from "../../jobs/JobErrors.ts"
+import { toInstant } from "./Timestamp.ts"
 import type { JournalError } from "../../journal/Journal.ts"
 
 /** Problems that any route may answer whose work goes through the journal. */
 export const StoreProblems = [ServiceUnavailableProblem, MailboxFullProblem, ConflictProblem] as const
 
+/** Problems of every route that submits a job. */
+export const SubmitProblems = [ValidationFailedProblem, QueueDrainingProblem, ...StoreProblems] as const
+
 /** Where a job of a batch stands in the body. */
 const inBatch = (index: number | undefined): ReadonlyArray<string | number> =>
   index === undefined ? [] : ["jobs", index]
+
+const DEPENDENCY_FAULTS = {
+  unknown: (dependency: string) => `${dependency} is not the id of a job that is there`,
+  cycle: (dependency: string) => `waits for ${dependency}, which waits for it: a cycle`,
+  ambiguous: (ref: string) => `${ref} names two jobs of the batch`,
+} as const
 
 export const toProblem = ProblemMapper.make({
   JobNotFound: ({ id }: JobNotFound) => new JobNotFoundProblem({ detail: `No job has the id ${id}.` }),
@@ -61,6 +77,32 @@ export const toProblem = ProblemMapper.make({
       detail: `The payload does not fit the job type ${type}.`,
       errors: Schema.isSchemaError(cause) ? fieldErrors(cause.issue, [...inBatch(index), "payload"]) : [],
     }),
+  AlreadyExpired: ({ dueAt, expiresAt, index }: AlreadyExpired) =>
+    new ValidationFailedProblem({
+      detail: "The job would expire before it could start.",
+      errors: [
+        {
+          field: [...inBatch(index), "expires_at"].join("."),
+          code: "out_of_range",
+          message: `is ${toInstant(expiresAt)}, and must be after ${toInstant(dueAt)}`,
+        },
+      ],
+    }),
+  InvalidDependency: ({ dependency, fault, index }: InvalidDependency) =>
+    new ValidationFailedProblem({
+      detail: "The job cannot depend on that.",
+      errors: [
+        {
+          field: [...inBatch(index), fault === "ambiguous" ? "ref" : "depends_on"].join("."),
+          code: "invalid_value",
+          message: DEPENDENCY_FAULTS[fault](dependency),
+        },
+      ],
+    }),
+  QueueDraining: ({ queue }: QueueDraining) =>
+    new QueueDrainingProblem({ detail: `The queue ${queue} takes no new jobs.` }),
+  QueueNotFound: ({ name }: QueueNotFound) =>
+    new QueueNotFoundProblem({ detail: `No queue is called ${name}.` }),
   IdempotencyKeyReused: ({ id, key }: IdempotencyKeyReused) =>
     new IdempotencyKeyReusedProblem({ detail: `The key ${key} belongs to ${id}, which is another request.` }),
   TooManyQueues: ({ max }: TooManyQueues) =>

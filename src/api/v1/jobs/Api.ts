@@ -5,7 +5,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
-import { InvalidRequestProblem, ValidationFailedProblem } from "../../../http/RequestProblems.ts"
+import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import {
   ConflictProblem,
   IdempotencyKeyReusedProblem,
@@ -13,10 +13,10 @@ import {
   JobNotFoundProblem,
 } from "../../../http/ResourceProblems.ts"
 import { EventStream } from "../../../http/ServerSentEvents.ts"
-import { Priority } from "../../../jobs/JobEvents.ts"
+import { DependencyFailurePolicy, LOG_LEVELS, Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { BoundedJson, StoredJson } from "../../../security/BoundedJson.ts"
-import { StoreProblems } from "../DomainProblems.ts"
+import { StoreProblems, SubmitProblems } from "../DomainProblems.ts"
 import { Instant, Timestamp } from "../Timestamp.ts"
 import { JobJson, JobStatusName } from "./JobJson.ts"
 
@@ -30,6 +30,8 @@ const DELAY_MS_MAX = 365 * 24 * 3_600_000
 const KEY_CHARACTERS_MAX = 255
 const TAGS_MAX = 20
 const TAG_CHARACTERS_MAX = 100
+const REF_CHARACTERS_MAX = 100
+const DEPENDENCIES_MAX = 100
 
 export const JobId = TypeId.schema("job").annotate({ identifier: "JobId" })
 
@@ -47,8 +49,7 @@ const between = (minimum: number, maximum: number) =>
 const text = (maximum: number) =>
   Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(maximum)))
 
-/** `delay_ms` and `scheduled_at` say the same thing in two ways, so only one may be given. */
-export const NewJob = Schema.Struct({
+const newJobFields = {
   type: text(100),
   payload: Schema.optionalKey(BoundedJson),
   queue: Schema.optionalKey(QueueName),
@@ -61,17 +62,45 @@ export const NewJob = Schema.Struct({
   tags: Schema.optionalKey(
     Schema.Array(text(TAG_CHARACTERS_MAX)).pipe(Schema.check(Schema.isMaxLength(TAGS_MAX))),
   ),
-}).pipe(
-  Schema.check(
-    Schema.makeFilter(
-      ({ delay_ms, scheduled_at }: { readonly delay_ms?: number; readonly scheduled_at?: number }) =>
-        delay_ms === undefined || scheduled_at === undefined
-          ? undefined
-          : { path: ["scheduled_at"], issue: "cannot be given together with delay_ms" },
-    ),
-  ),
+  /** Jobs of the queue with the same key share its `key_concurrency`. */
+  concurrency_key: Schema.optionalKey(text(KEY_CHARACTERS_MAX)),
+  /** No attempt starts from then on: a job that has not started by then is cancelled. */
+  expires_at: Schema.optionalKey(Timestamp),
+  on_dependency_failure: Schema.optionalKey(DependencyFailurePolicy),
+}
+
+const dependsOn = (dependency: Schema.Codec<string>) =>
+  Schema.optionalKey(
+    Schema.Array(dependency).pipe(Schema.check(Schema.isMinLength(1), Schema.isMaxLength(DEPENDENCIES_MAX))),
+  )
+
+/** What says the same thing in two ways, or means nothing alone. */
+const consistent = Schema.makeFilter(
+  (job: {
+    readonly delay_ms?: number
+    readonly scheduled_at?: number
+    readonly depends_on?: ReadonlyArray<string>
+    readonly on_dependency_failure?: string
+  }) => {
+    if (job.delay_ms !== undefined && job.scheduled_at !== undefined)
+      return { path: ["scheduled_at"], issue: "cannot be given together with delay_ms" }
+    if (job.on_dependency_failure !== undefined && job.depends_on === undefined)
+      return { path: ["on_dependency_failure"], issue: "means nothing without depends_on" }
+    return undefined
+  },
+)
+
+export const NewJob = Schema.Struct({ ...newJobFields, depends_on: dependsOn(JobId) }).pipe(
+  Schema.check(consistent),
   Schema.annotate({ identifier: "NewJob" }),
 )
+
+/** Within a batch, a job may have a `ref`, and others may depend on it by that. */
+const NewJobOfBatch = Schema.Struct({
+  ...newJobFields,
+  ref: Schema.optionalKey(text(REF_CHARACTERS_MAX)),
+  depends_on: dependsOn(text(REF_CHARACTERS_MAX)),
+}).pipe(Schema.check(consistent), Schema.annotate({ identifier: "NewJobOfBatch" }))
 
 const submitted = (status: 200 | 202) =>
   HttpApiSchema.WithHeaders(JobJson.pipe(HttpApiSchema.status(status)), {
@@ -89,22 +118,39 @@ export const JobEventJson = Schema.Struct({
   data: StoredJson,
 }).annotate({ identifier: "JobEvent" })
 
+/** What the handler has logged, oldest first. */
+export const JobLogs = Schema.Struct({
+  data: Schema.Array(
+    Schema.Struct({
+      attempt: Schema.Int,
+      at: Instant,
+      level: Schema.Literals(LOG_LEVELS),
+      message: Schema.String,
+      data: Schema.NullOr(StoredJson),
+    }),
+  ),
+  /** Lines that were too many to be kept. */
+  dropped: Schema.Int,
+}).annotate({ identifier: "JobLogs" })
+
 export class JobsApi extends HttpApiGroup.make("jobs")
   .add(
     HttpApiEndpoint.post("submit", "/v1/jobs", {
       payload: NewJob,
       // 202: taken in, to be followed at Location. 200: ended within `Prefer: wait`, or had the idempotency key already.
       success: [submitted(202), submitted(200)],
-      error: [ValidationFailedProblem, IdempotencyKeyReusedProblem, ...StoreProblems],
+      error: [IdempotencyKeyReusedProblem, ...SubmitProblems],
     }).annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("submitBatch", "/v1/jobs/batch", {
       payload: Schema.Struct({
-        jobs: Schema.Array(NewJob).pipe(Schema.check(Schema.isMinLength(1), Schema.isMaxLength(BATCH_MAX))),
+        jobs: Schema.Array(NewJobOfBatch).pipe(
+          Schema.check(Schema.isMinLength(1), Schema.isMaxLength(BATCH_MAX)),
+        ),
       }),
       success: Schema.Struct({
         data: Schema.Array(Schema.Struct({ id: Schema.String, deduplicated: Schema.Boolean })),
       }).pipe(HttpApiSchema.status(202)),
-      error: [ValidationFailedProblem, IdempotencyKeyReusedProblem, ...StoreProblems],
+      error: [IdempotencyKeyReusedProblem, ...SubmitProblems],
     }).annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.get("list", "/v1/jobs", {
       query: {
@@ -121,14 +167,24 @@ export class JobsApi extends HttpApiGroup.make("jobs")
     }).annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.get("get", "/v1/jobs/:id", {
       params: { id: JobId },
-      query: { version: Schema.optionalKey(between(1, Number.MAX_SAFE_INTEGER)) },
+      // The job as it was: at a version of its stream, or at a moment.
+      query: {
+        version: Schema.optionalKey(between(1, Number.MAX_SAFE_INTEGER)),
+        at: Schema.optionalKey(Timestamp),
+      },
       success: JobJson,
-      error: [JobNotFoundProblem, ...StoreProblems],
+      error: [JobNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
     }).annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.get("events", "/v1/jobs/:id/events", {
       params: { id: JobId },
       success: [Schema.Struct({ data: Schema.Array(JobEventJson) }), EventStream],
       error: [JobNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("jobs:read")),
+    HttpApiEndpoint.get("logs", "/v1/jobs/:id/logs", {
+      params: { id: JobId },
+      query: { attempt: Schema.optionalKey(between(1, Number.MAX_SAFE_INTEGER)) },
+      success: JobLogs,
+      error: [JobNotFoundProblem, ...StoreProblems],
     }).annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.post("cancel", "/v1/jobs/:id/cancel", {
       params: { id: JobId },

@@ -8,26 +8,32 @@ import { preferred } from "../../../http/Accept.ts"
 import * as Cursor from "../../../http/Cursor.ts"
 import * as Pagination from "../../../http/Pagination.ts"
 import * as Prefer from "../../../http/Prefer.ts"
+import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import { JobNotCancellableProblem } from "../../../http/ResourceProblems.ts"
 import * as ServerSentEvents from "../../../http/ServerSentEvents.ts"
 import { loadJob } from "../../../jobs/Enqueue.ts"
 import { JobNotFound } from "../../../jobs/JobErrors.ts"
-import type { JobEvent } from "../../../jobs/JobEvents.ts"
+import { isJobEvent, type JobEvent } from "../../../jobs/JobEvents.ts"
 import { JobList } from "../../../jobs/JobList.ts"
 import { isFinished } from "../../../jobs/JobState.ts"
-import { type JobUpdate, Queue, type Submission } from "../../../jobs/Queue.ts"
-import { type EventMetadata, Journal } from "../../../journal/Journal.ts"
+import { type JobUpdate, Queue } from "../../../jobs/Queue.ts"
+import type { Submission } from "../../../jobs/Submission.ts"
+import { type EventMetadata, Journal, type RecordedEvent } from "../../../journal/Journal.ts"
 import { ApiV1 } from "../ApiV1.ts"
 import { impossible, toProblem } from "../DomainProblems.ts"
 import { requestMetadata } from "../RequestMetadata.ts"
 import { toInstant } from "../Timestamp.ts"
-import type { NewJob } from "./Api.ts"
+import type { JobLogs, NewJob } from "./Api.ts"
 import { type JobJson, toJobJson, toProgressJson } from "./JobJson.ts"
 
 const JobsCursor = Cursor.make("jobs", Schema.Struct({ position: Schema.Int }))
 
 /** The submission that a request body stands for. */
-const toSubmission = (job: typeof NewJob.Type, now: number, metadata: EventMetadata): Submission => ({
+const toSubmission = (
+  job: typeof NewJob.Type & { readonly ref?: string },
+  now: number,
+  metadata: EventMetadata,
+): Submission => ({
   type: job.type,
   payload: job.payload ?? null,
   queue: job.queue,
@@ -35,7 +41,12 @@ const toSubmission = (job: typeof NewJob.Type, now: number, metadata: EventMetad
   dueAt: job.delay_ms === undefined ? job.scheduled_at : now + job.delay_ms,
   maxAttempts: job.max_attempts,
   timeoutMs: job.timeout_ms,
+  expiresAt: job.expires_at,
   idempotencyKey: job.idempotency_key,
+  concurrencyKey: job.concurrency_key,
+  dependsOn: job.depends_on,
+  onDependencyFailure: job.on_dependency_failure,
+  ref: job.ref,
   tags: job.tags,
   metadata,
 })
@@ -52,6 +63,23 @@ export const toEventJson = (update: {
 }) => {
   const { _tag: type, ...data } = update.event
   return { version: update.version, type, recorded_at: toInstant(update.at), data }
+}
+
+/** What the attempts of a job (or one of them) have logged. */
+const toJobLogs = (
+  events: ReadonlyArray<RecordedEvent>,
+  attempt: number | undefined,
+): typeof JobLogs.Type => {
+  const data: Array<(typeof JobLogs.Type)["data"][number]> = []
+  const dropped = new Map<number, number>()
+  for (const { event } of events) {
+    if (!isJobEvent(event) || event._tag !== "JobLogged") continue
+    if (attempt !== undefined && event.attempt !== attempt) continue
+    for (const line of event.lines)
+      data.push({ ...line, attempt: event.attempt, at: toInstant(line.at), data: line.data ?? null })
+    dropped.set(event.attempt, event.dropped ?? 0)
+  }
+  return { data, dropped: dropped.values().reduce((sum, lines) => sum + lines, 0) }
 }
 
 /** A job's update on the wire: journaled events carry their version as id, live progress carries none. */
@@ -135,12 +163,20 @@ export const JobsLive = HttpApiBuilder.group(
           return HttpApiSchema.withHeaders({ body: { ...page.body, data }, headers: page.headers })
         }).pipe(impossible("JobNotFound"), toProblem),
 
-      get: ({ params: { id }, query: { version } }) =>
+      get: ({ params: { id }, query: { at, version } }) =>
         Effect.gen(function* () {
-          if (version === undefined) return respond(yield* show(id), { status: 200 })
-          const job = yield* loadJob(journal, id, version)
+          if (at === undefined && version === undefined) return respond(yield* show(id), { status: 200 })
+          if (at !== undefined && version !== undefined)
+            return yield* new InvalidRequestProblem({ detail: "Give either version or at, not both." })
+          const job = yield* loadJob(journal, id, { version, at })
           if (job.version === 0) return yield* new JobNotFound({ id })
-          return toJobJson(job, yield* Clock.currentTimeMillis)
+          return toJobJson(job, at ?? (yield* Clock.currentTimeMillis))
+        }).pipe(toProblem),
+
+      logs: ({ params: { id }, query: { attempt } }) =>
+        Effect.gen(function* () {
+          yield* queue.get(id)
+          return toJobLogs(yield* journal.readStream(id), attempt)
         }).pipe(toProblem),
 
       events: ({ params: { id }, request }) =>

@@ -2,7 +2,13 @@
  * A job as clients see it, and how it is made from the job's state.
  */
 import { Schema } from "effect"
-import { JobFailure, Priority, StallReason } from "../../../jobs/JobEvents.ts"
+import {
+  CancelCause,
+  DependencyFailurePolicy,
+  JobFailure,
+  Priority,
+  StallReason,
+} from "../../../jobs/JobEvents.ts"
 import {
   type AttemptRecord,
   JOB_STATUSES,
@@ -51,6 +57,12 @@ export const JobJson = Schema.Struct({
   payload: StoredJson,
   tags: Schema.Array(Schema.String),
   idempotency_key: Schema.NullOr(Schema.String),
+  concurrency_key: Schema.NullOr(Schema.String),
+  /** The jobs that it had to wait for when it was submitted. */
+  depends_on: Schema.Array(Schema.String),
+  /** Those of them that have not ended as they should, yet. */
+  waits_for: Schema.Array(Schema.String),
+  on_dependency_failure: Schema.NullOr(DependencyFailurePolicy),
   attempt: Schema.Int,
   max_attempts: Schema.Int,
   timeout_ms: Schema.Int,
@@ -58,11 +70,16 @@ export const JobJson = Schema.Struct({
   version: Schema.Int,
   created_at: Instant,
   due_at: Instant,
+  expires_at: Schema.NullOr(Instant),
   started_at: Schema.NullOr(Instant),
   finished_at: Schema.NullOr(Instant),
   progress: Schema.NullOr(Progress),
   result: Schema.NullOr(StoredJson),
   error: Schema.NullOr(JobFailure),
+  /** Why it was cancelled: `cause` is null when somebody wanted it. */
+  cancelled: Schema.NullOr(
+    Schema.Struct({ cause: Schema.NullOr(CancelCause), reason: Schema.NullOr(Schema.String) }),
+  ),
   steps: Schema.Array(Step),
   attempts: Schema.Array(Attempt),
   metrics: Schema.Struct({
@@ -95,17 +112,26 @@ export const toJobJson = ({ id, state, version, liveProgress }: Job, now: number
     payload: state.payload,
     tags: state.tags,
     idempotency_key: state.idempotencyKey ?? null,
+    concurrency_key: state.concurrencyKey ?? null,
+    depends_on: state.dependencies?.on ?? [],
+    waits_for: state.dependencies?.outstanding ?? [],
+    on_dependency_failure: state.dependencies?.onFailure ?? null,
     attempt: state.attempt,
     max_attempts: state.maxAttempts,
     timeout_ms: state.timeoutMs,
     version,
     created_at: toInstant(state.enqueuedAt),
     due_at: toInstant(state.dueAt),
+    expires_at: toInstantOrNull(state.expiresAt),
     started_at: toInstantOrNull(state.attempts[0]?.startedAt),
     finished_at: toInstantOrNull(state.finishedAt),
     progress: toProgressJson(liveProgress ?? state.progress),
     result: state.result ?? null,
     error: state.error ?? null,
+    cancelled:
+      state.cancelled === undefined
+        ? null
+        : { cause: state.cancelled.cause ?? null, reason: state.cancelled.reason ?? null },
     steps: state.steps.map(({ completedAt, ...step }) => ({ ...step, completed_at: toInstant(completedAt) })),
     attempts: state.attempts.map(toAttemptJson),
     metrics: {

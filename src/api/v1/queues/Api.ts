@@ -1,17 +1,43 @@
 /**
- * Queues over HTTP: how deep they are and how they are doing.
+ * Queues over HTTP: how deep they are, how they are doing, and how they are run.
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
-import { NotFoundProblem } from "../../../http/RequestProblems.ts"
+import { QueueNotFoundProblem } from "../../../http/ResourceProblems.ts"
+import { QueueLimits } from "../../../jobs/QueueBehavior.ts"
 import { StoreProblems } from "../DomainProblems.ts"
 import { QueueName } from "../jobs/Api.ts"
 
 const Count = Schema.Int
+const CONCURRENCY_MAX = 1_000
+const RATE_STARTS_MAX = 10_000
+/** A day. */
+const RATE_PER_MS_MAX = 86_400_000
+
+const between = (minimum: number, maximum: number) =>
+  Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum, maximum })))
+
+/** What may be set; what is left out has no limit, and one attempt at a time for each concurrency key. */
+export const NewQueueLimits = Schema.Struct({
+  /** Attempts under way at a time. */
+  concurrency: Schema.optionalKey(Schema.NullOr(between(1, CONCURRENCY_MAX))),
+  /** Of jobs with the same concurrency key. */
+  key_concurrency: Schema.optionalKey(between(1, CONCURRENCY_MAX)),
+  /** At most `starts` attempts start within any `per_ms` milliseconds. */
+  rate_limit: Schema.optionalKey(
+    Schema.NullOr(
+      Schema.Struct({ starts: between(1, RATE_STARTS_MAX), per_ms: between(1, RATE_PER_MS_MAX) }),
+    ),
+  ),
+}).annotate({ identifier: "NewQueueLimits" })
 
 export const QueueJson = Schema.Struct({
   name: Schema.String,
+  /** Paused: starts no attempt. Draining: takes no new job. Both survive a restart. */
+  paused: Schema.Boolean,
+  draining: Schema.Boolean,
+  limits: QueueLimits,
   depth: Schema.Struct({
     scheduled: Count,
     pending: Count,
@@ -32,6 +58,13 @@ export const QueueJson = Schema.Struct({
   workers: Schema.Struct({ running: Count, running_by_type: Schema.Record(Schema.String, Count) }),
 }).annotate({ identifier: "Queue" })
 
+const governing = <const Name extends "pause" | "drain" | "resume">(name: Name) =>
+  HttpApiEndpoint.post(name, `/v1/queues/:name/${name}`, {
+    params: { name: QueueName },
+    success: QueueJson,
+    error: [QueueNotFoundProblem, ...StoreProblems],
+  }).annotateMerge(requireScopes("admin"))
+
 export class QueuesApi extends HttpApiGroup.make("queues")
   .add(
     HttpApiEndpoint.get("list", "/v1/queues", {
@@ -41,10 +74,19 @@ export class QueuesApi extends HttpApiGroup.make("queues")
     HttpApiEndpoint.get("get", "/v1/queues/:name", {
       params: { name: QueueName },
       success: QueueJson,
-      error: [NotFoundProblem, ...StoreProblems],
+      error: [QueueNotFoundProblem, ...StoreProblems],
     }).annotateMerge(requireScopes("jobs:read")),
+    HttpApiEndpoint.put("setUp", "/v1/queues/:name", {
+      params: { name: QueueName },
+      payload: NewQueueLimits,
+      success: QueueJson,
+      error: StoreProblems,
+    }).annotateMerge(requireScopes("admin")),
+    governing("pause"),
+    governing("drain"),
+    governing("resume"),
   )
   .middleware(Authorization)
   .annotateMerge(
-    OpenApi.annotations({ title: "Queues", description: "Depth, age and throughput of the queues" }),
+    OpenApi.annotations({ title: "Queues", description: "Depth, age, throughput and limits of the queues" }),
   ) {}

@@ -3,18 +3,24 @@
  */
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import { NotFoundProblem } from "../../../http/RequestProblems.ts"
+import { QueueNotFound } from "../../../jobs/JobErrors.ts"
 import { Queue } from "../../../jobs/Queue.ts"
 import type { QueueActivity } from "../../../jobs/QueueActor.ts"
+import { QueueBehavior } from "../../../jobs/QueueBehavior.ts"
 import { type QueueDepth, QueueStats } from "../../../jobs/QueueStats.ts"
 import { ApiV1 } from "../ApiV1.ts"
-import { toProblem } from "../DomainProblems.ts"
+import { impossible, toProblem } from "../DomainProblems.ts"
+import { requestMetadata } from "../RequestMetadata.ts"
 import type { QueueJson } from "./Api.ts"
 
 const toQueueJson = (depth: QueueDepth, activity: QueueActivity | undefined): typeof QueueJson.Type => {
+  const settings = activity?.settings ?? QueueBehavior.initial
   const running = activity?.running ?? new Map<string, number>()
   return {
     name: depth.name,
+    paused: settings.paused,
+    draining: settings.draining,
+    limits: settings.limits,
     depth: depth.byStatus,
     waiting_by_priority: depth.waitingByPriority,
     oldest_pending_ms: depth.oldestPendingMs,
@@ -46,15 +52,31 @@ export const QueuesLive = HttpApiBuilder.group(
       return depths.map((depth) => toQueueJson(depth, activity.get(depth.name)))
     })
 
+    const showOne = Effect.fnUntraced(function* (name: string) {
+      const [found] = yield* show(name)
+      return found ?? (yield* new QueueNotFound({ name }))
+    })
+
+    const govern =
+      (command: "pause" | "drain" | "resume") =>
+      ({ params: { name } }: { readonly params: { readonly name: string } }) =>
+        Effect.gen(function* () {
+          yield* queue[command](name, yield* requestMetadata)
+          return yield* showOne(name)
+        }).pipe(toProblem)
+
     return handlers.handleAll({
       list: () => Effect.map(show(), (data) => ({ data })).pipe(toProblem),
-      get: ({ params: { name } }) =>
+      get: ({ params: { name } }) => showOne(name).pipe(toProblem),
+      setUp: ({ params: { name }, payload }) =>
         Effect.gen(function* () {
-          const [found] = yield* show(name)
-          if (found === undefined)
-            return yield* new NotFoundProblem({ detail: `No queue is called ${name}.` })
-          return found
-        }).pipe(toProblem),
+          const limits = { concurrency: null, key_concurrency: 1, rate_limit: null, ...payload }
+          yield* queue.limit(name, limits, yield* requestMetadata)
+          return yield* showOne(name)
+        }).pipe(impossible("QueueNotFound"), toProblem),
+      pause: govern("pause"),
+      drain: govern("drain"),
+      resume: govern("resume"),
     })
   }),
 )

@@ -6,7 +6,7 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { OutputSettings } from "../../../domain/renders/OutputSettings.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
-import { InvalidRequestProblem, ValidationFailedProblem } from "../../../http/RequestProblems.ts"
+import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import {
   ConflictProblem,
   GoneProblem,
@@ -19,7 +19,7 @@ import { EventStream } from "../../../http/ServerSentEvents.ts"
 import { Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { BoundedJson } from "../../../security/BoundedJson.ts"
-import { StoreProblems } from "../DomainProblems.ts"
+import { StoreProblems, SubmitProblems } from "../DomainProblems.ts"
 import { JobEventJson } from "../jobs/Api.ts"
 import { ProjectId } from "../projects/Api.ts"
 import { RenderJson } from "./RenderJson.ts"
@@ -45,7 +45,7 @@ export class RendersApi extends HttpApiGroup.make("renders")
       success: HttpApiSchema.WithHeaders(RenderJson.pipe(HttpApiSchema.status(202)), {
         location: Schema.String,
       }),
-      error: [ProjectNotFoundProblem, GoneProblem, ValidationFailedProblem, ...StoreProblems],
+      error: [ProjectNotFoundProblem, GoneProblem, ...SubmitProblems],
     }).annotateMerge(requireScopes("renders:write")),
     HttpApiEndpoint.get("list", "/v1/projects/:id/renders", {
       params: { id: ProjectId },

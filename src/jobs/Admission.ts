@@ -1,0 +1,79 @@
+/**
+ * Who may start in one turn of a queue: room for each type and for the queue as a whole, room for each concurrency key,
+ * and starts that the rate limit still allows. It counts what the turn has decided so far as if it were done.
+ */
+import type { Registration } from "./Attempt.ts"
+import type { Leases } from "./Leases.ts"
+import type { QueueState } from "./QueueBehavior.ts"
+import type { RateWindow } from "./RateWindow.ts"
+import type { Turn, WorkingJob } from "./Turn.ts"
+
+export interface AdmissionOptions {
+  readonly registrations: ReadonlyMap<string, Registration>
+  /** Attempts of one type at a time, where its registration does not say. */
+  readonly concurrency: number
+  readonly settings: QueueState
+  readonly rate: RateWindow | undefined
+  readonly leases: Leases
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions
+  readonly #running: Map<string, number>
+  #startsLeft: number
+  /** Made when the first concurrency key is asked for: most queues have none. */
+  #runningOfKey: Map<string, number> | undefined
+  readonly #ended: Array<string> = []
+  readonly #started: Array<string> = []
+
+  constructor(turn: Turn, options: AdmissionOptions) {
+    const { leases, rate, settings } = options
+    this.#options = options
+    this.#running = leases.runningByType()
+    let total = leases.size
+    for (const { id, state } of leases.size === 0 ? [] : turn.jobs) {
+      const lease = leases.get(id)
+      if (lease === undefined || (state.status === "processing" && state.attempt === lease.attempt)) continue
+      this.#running.set(state.type, this.#running.get(state.type)! - 1)
+      if (state.concurrencyKey !== undefined) this.#ended.push(state.concurrencyKey)
+      total--
+    }
+    const { concurrency } = settings.limits
+    this.#startsLeft = Math.min(
+      settings.paused ? 0 : Number.POSITIVE_INFINITY,
+      concurrency === null ? Number.POSITIVE_INFINITY : concurrency - total,
+      rate === undefined ? Number.POSITIVE_INFINITY : rate.available(turn.now),
+    )
+  }
+
+  /** Whether anything may start at all. */
+  get isOpen(): boolean {
+    return this.#startsLeft > 0
+  }
+
+  /** Whether an attempt of this type may start. */
+  readonly hasRoom = (type: string): boolean => {
+    if (this.#startsLeft <= 0) return false
+    const registration = this.#options.registrations.get(type)
+    if (registration === undefined) return false
+    return (this.#running.get(type) ?? 0) < (registration.concurrency ?? this.#options.concurrency)
+  }
+
+  /** Whether an attempt of a job with this concurrency key may start. */
+  readonly isKeyOpen = (key: string): boolean =>
+    (this.#countKeys().get(key) ?? 0) < this.#options.settings.limits.key_concurrency
+
+  /** The turn has decided to start an attempt. */
+  started({ state: { concurrencyKey, type } }: WorkingJob): void {
+    this.#startsLeft--
+    this.#running.set(type, (this.#running.get(type) ?? 0) + 1)
+    if (concurrencyKey !== undefined) this.#started.push(concurrencyKey)
+  }
+
+  #countKeys(): ReadonlyMap<string, number> {
+    const counts = (this.#runningOfKey ??= this.#options.leases.runningByKey())
+    for (const key of this.#ended.splice(0)) counts.set(key, (counts.get(key) ?? 0) - 1)
+    for (const key of this.#started.splice(0)) counts.set(key, (counts.get(key) ?? 0) + 1)
+    return counts
+  }
+}

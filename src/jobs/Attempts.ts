@@ -1,0 +1,107 @@
+/**
+ * The attempts of a queue that run in this process, and their leases. They follow what is committed: a job that the journal
+ * says is processing here has a running attempt, every other attempt has ended or is interrupted.
+ */
+import { Effect, Fiber } from "effect"
+import { type Lease, type LeaseCommands, type Registration, runAttempt } from "./Attempt.ts"
+import type { JobState } from "./JobState.ts"
+import { LEASE_DURATION_MS, Leases, type LiveLease } from "./Leases.ts"
+import type { LiveProgress } from "./LiveProgress.ts"
+import { QueueMeter, type QueueThroughput } from "./QueueMeter.ts"
+import type { VersionedJob, WorkingJob } from "./Turn.ts"
+
+export interface AttemptsOptions {
+  readonly registrations: ReadonlyMap<string, Registration>
+  readonly live: LiveProgress
+  readonly commands: LeaseCommands
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** Whose handler has gone while the start was under way. */
+  readonly onOrphan: (lease: Lease) => void
+}
+
+export class Attempts {
+  readonly leases = new Leases()
+  readonly #options: AttemptsOptions
+  readonly #meter = new QueueMeter()
+
+  constructor(options: AttemptsOptions) {
+    this.#options = options
+  }
+
+  /** How the last minute was. */
+  lastMinute(now: number): QueueThroughput {
+    return this.#meter.lastMinute(now)
+  }
+
+  /** A job has been committed: its lease goes on, ends or begins. Answers whether an attempt has begun. */
+  follow({ id, state, version, position }: WorkingJob, now: number): boolean {
+    const lease = this.leases.get(id)
+    if (lease === undefined && state.status !== "processing") return false
+    const job: VersionedJob = { id, state, version, position }
+    if (state.status === "processing" && lease?.attempt === state.attempt) {
+      lease.job = job
+      return false
+    }
+    if (lease !== undefined) this.#end(lease, state)
+    if (state.status !== "processing") return false
+    this.#start(job, now)
+    return true
+  }
+
+  /** Compares the leases with what the journal says is processing; answers the jobs whose lease belongs to nobody here. */
+  reconcile(processing: ReadonlyArray<VersionedJob>): ReadonlyArray<VersionedJob> {
+    const held = new Set<LiveLease>()
+    const orphans: Array<VersionedJob> = []
+    for (const job of processing) {
+      const lease = this.leases.get(job.id)
+      if (lease?.attempt === job.state.attempt) {
+        lease.job = job
+        held.add(lease)
+      } else orphans.push(job)
+    }
+    for (const lease of this.leases.values()) if (!held.has(lease)) this.#revoke(lease)
+    return orphans
+  }
+
+  /** Ends when no attempt of a type (of any, without one) is under way. */
+  ended(type: string | undefined): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.leases.running(type) === 0) return Effect.void
+      this.leases.changed.closeUnsafe()
+      return Effect.andThen(this.leases.changed.await, this.ended(type))
+    })
+  }
+
+  #start(job: VersionedJob, now: number): void {
+    const { id, state } = job
+    const { attempt } = state
+    const { commands, fork, onOrphan, registrations } = this.#options
+    const registration = registrations.get(state.type)
+    const live: LiveLease = { job, attempt, fiber: undefined, expiresAt: now + LEASE_DURATION_MS }
+    // Before the attempt, whose first steps run within the fork.
+    this.leases.add(live)
+    const lease: Lease = { id, attempt, state }
+    if (registration === undefined) onOrphan(lease)
+    else live.fiber = fork(runAttempt(registration, lease, commands))
+  }
+
+  /** The lease is over. Its attempt is interrupted unless it has ended by itself. */
+  #end(lease: LiveLease, state: JobState): void {
+    const attempt = state.attempts.findLast(({ number }) => number === lease.attempt)
+    const endedItself = attempt?.outcome === "completed" || attempt?.outcome === "failed"
+    if (!endedItself) return this.#revoke(lease)
+    const { endedAt, startedAt, waitMs } = attempt
+    this.#meter.record(endedAt!, attempt.outcome === "completed", waitMs, endedAt! - startedAt)
+    this.#forget(lease)
+  }
+
+  #revoke(lease: LiveLease): void {
+    this.#forget(lease)
+    lease.fiber?.interruptUnsafe()
+  }
+
+  #forget(lease: LiveLease): void {
+    this.leases.delete(lease)
+    this.#options.live.clear(lease.job.id)
+  }
+}
