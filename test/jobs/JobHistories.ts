@@ -1,7 +1,7 @@
 /** Random histories of jobs: commands of all kinds, valid or not, decided by the job's behavior. */
 import * as fc from "fast-check"
 import { JobBehavior } from "../../src/jobs/JobBehavior.ts"
-import type { JobEnqueued, JobEvent, JobFailure } from "../../src/jobs/JobEvents.ts"
+import type { JobEnqueued, JobEvent, JobFailure, JobOutcome } from "../../src/jobs/JobEvents.ts"
 import { PRIORITIES } from "../../src/jobs/JobEvents.ts"
 import type { JobState } from "../../src/jobs/JobState.ts"
 
@@ -22,7 +22,8 @@ export const enqueued = (options: Partial<typeof JobEnqueued.Type> = {}): typeof
 /** A command with the time since the one before it. Attempts are given relative to the job's newest. */
 export type AnyCommand = { readonly pause: number } & (
   | { readonly tag: "Enqueue"; readonly spec: Partial<typeof JobEnqueued.Type> }
-  | { readonly tag: "Start" | "Complete" | "Cancel" | "Retry"; readonly behind: number }
+  | { readonly tag: "Start" | "Complete" | "Cancel" | "Retry" | "Log" | "Expire"; readonly behind: number }
+  | { readonly tag: "EndDependency"; readonly which: number; readonly outcome: JobOutcome }
   | { readonly tag: "Progress"; readonly behind: number; readonly percent: number }
   | { readonly tag: "CompleteStep"; readonly behind: number; readonly name: string }
   | { readonly tag: "Fail"; readonly behind: number; readonly retryable: boolean; readonly wait: number }
@@ -49,6 +50,9 @@ const specs = fc.record(
     max_attempts: fc.integer({ min: 1, max: 4 }),
     due_at: fc.integer({ min: 0, max: 60 }),
     tags: fc.array(fc.constantFrom("red", "green", "blue"), { minLength: 1, maxLength: 3 }),
+    concurrency_key: fc.constantFrom("tenant a", "tenant b"),
+    expires_at: fc.integer({ min: 1, max: 200 }),
+    on_dependency_failure: fc.constantFrom("cancel", "run", "wait"),
   },
   { requiredKeys: [] },
 )
@@ -70,6 +74,12 @@ export const anyCommand: fc.Arbitrary<AnyCommand> = fc.oneof(
   commandOf(2, "Complete", { behind }),
   commandOf(1, "Cancel", { behind }),
   commandOf(4, "Retry", { behind }),
+  commandOf(1, "Log", { behind }),
+  commandOf(1, "Expire", { behind }),
+  commandOf(4, "EndDependency", {
+    which: fc.nat(),
+    outcome: fc.constantFrom("completed", "completed", "dead_letter", "cancelled"),
+  }),
   commandOf(2, "Progress", { behind, percent: fc.integer({ min: 0, max: 100 }) }),
   commandOf(2, "CompleteStep", { behind, name: fc.constantFrom("plan", "draw", "encode") }),
   commandOf(4, "Fail", { behind, retryable: fc.constantFrom(true, true, false), wait }),
@@ -89,6 +99,15 @@ export const decide = (state: JobState, command: AnyCommand, now: number): Reado
         return by.Enqueue(state, enqueued(command.spec), context)
       case "Start":
         return by.Start(state, { worker: "w" }, context)
+      case "Log":
+        return by.Log(state, { attempt, lines: [{ at: now, level: "info", message: "hm" }] }, context)
+      case "Expire":
+        return by.Expire(state, undefined, context)
+      case "EndDependency": {
+        const outstanding = state.dependencies?.outstanding ?? []
+        const job = outstanding[command.which % Math.max(1, outstanding.length)] ?? "job_other"
+        return by.EndDependency(state, { job, outcome: command.outcome }, context)
+      }
       case "Progress":
         return by.Progress(state, { attempt, percent: command.percent }, context)
       case "CompleteStep":

@@ -22,7 +22,10 @@ const journalOn = (database: typeof inMemory, others: ReadonlyArray<InlineProjec
 
 /** Commands to several jobs, with the number of those that share an append. */
 const histories = fc.record({
-  jobs: fc.array(fc.tuple(enqueueCommand, fc.boolean()), { minLength: 1, maxLength: 12 }),
+  jobs: fc.array(fc.tuple(enqueueCommand, fc.boolean(), fc.array(fc.nat(), { maxLength: 3 })), {
+    minLength: 1,
+    maxLength: 12,
+  }),
   commands: fc.array(fc.tuple(fc.nat(), anyCommand), { maxLength: 150 }),
   together: fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 }),
   chunks: fc.array(fc.integer({ min: 1, max: 70 }), { minLength: 1, maxLength: 5 }),
@@ -30,7 +33,7 @@ const histories = fc.record({
 
 /** Decides the commands one after the other and appends what follows, several decisions at a time. */
 const play = Effect.fnUntraced(function* (
-  jobs: ReadonlyArray<readonly [AnyCommand, boolean]>,
+  jobs: ReadonlyArray<readonly [AnyCommand, boolean, ReadonlyArray<number>]>,
   commands: ReadonlyArray<readonly [number, AnyCommand]>,
   together: ReadonlyArray<number>,
 ) {
@@ -56,6 +59,10 @@ const play = Effect.fnUntraced(function* (
     let events = decide(current.state, command, now)
     if (command.tag === "Enqueue" && jobs[index]![1]) {
       events = events.map((event) => ({ ...event, idempotency_key: `key ${index}` }))
+    }
+    if (command.tag === "Enqueue" && index > 0) {
+      const depends_on = [...new Set(jobs[index]![2].map((other) => `job_${other % index}`))]
+      if (depends_on.length > 0) events = events.map((event) => ({ ...event, depends_on }))
     }
     if (events.length === 0) continue
     let { state } = current
@@ -94,7 +101,14 @@ describe("the queue tables", () => {
                 expect.objectContaining({
                   position,
                   priority: priorityCode(state.priority),
-                  status: statusCode[state.status],
+                  // Who stands behind another one of its key waits as well.
+                  status: expect.toSatisfy(
+                    (status: number) =>
+                      (status === ROW_STATUS.behind ? ROW_STATUS.waiting : status) ===
+                      statusCode[state.status],
+                  ),
+                  concurrency_key: state.concurrencyKey ?? null,
+                  expires_at: state.expiresAt ?? null,
                   due_at: state.dueAt,
                   attempt: state.attempt,
                   finished_at: state.finishedAt ?? null,
@@ -107,6 +121,33 @@ describe("the queue tables", () => {
     ),
   )
 
+  it.effect("let the first waiting job of a concurrency key stand in front, and nobody else of it", () =>
+    forAll(
+      histories,
+      ({ jobs, commands, together }) =>
+        Effect.gen(function* () {
+          yield* play(jobs, commands, together)
+          const waiting = (yield* tables)["jobs"]!.filter(
+            ({ concurrency_key, status }) =>
+              concurrency_key !== null && (status === ROW_STATUS.waiting || status === ROW_STATUS.behind),
+          )
+          const lines = Map.groupBy(waiting, ({ concurrency_key, priority, queue, type }) =>
+            [queue, type, priority, concurrency_key].join(" "),
+          )
+          for (const line of lines.values()) {
+            const inOrder = line.toSorted(
+              (a, b) =>
+                Number(a["due_at"]) - Number(b["due_at"]) || Number(a["position"]) - Number(b["position"]),
+            )
+            expect(inOrder.map(({ status }) => status)).toEqual(
+              inOrder.map((_, i) => (i === 0 ? ROW_STATUS.waiting : ROW_STATUS.behind)),
+            )
+          }
+        }).pipe(Effect.provide(journalOn(inMemory))),
+      { runs: 60 },
+    ),
+  )
+
   it.effect("count what is there, by queue, type, priority and status", () =>
     forAll(
       histories,
@@ -116,8 +157,8 @@ describe("the queue tables", () => {
           const { writer } = yield* SqliteClient
           const counted = writer
             .prepare(
-              `SELECT queue, type, priority, status, count(*) AS jobs FROM jobs
-               GROUP BY queue, type, priority, status ORDER BY queue, type, priority, status`,
+              `SELECT queue, type, priority, iif(status = 6, 0, status) AS status, count(*) AS jobs FROM jobs
+               GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`,
             )
             .all()
 

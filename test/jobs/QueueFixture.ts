@@ -1,16 +1,18 @@
 /** A queue over a real store, with the clock in the test's hands. */
-import { Effect, Layer, Schema } from "effect"
+import { Deferred, Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Job from "../../src/jobs/Job.ts"
 import type { JobContext } from "../../src/jobs/JobContext.ts"
 import { jobEventTypes } from "../../src/jobs/JobEvents.ts"
 import { jobProjection } from "../../src/jobs/JobProjection.ts"
+import { queueEventTypes } from "../../src/jobs/QueueBehavior.ts"
 import { JobStore } from "../../src/jobs/JobStore.ts"
 import { Queue } from "../../src/jobs/Queue.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
 import { filler } from "../support/FullDisk.ts"
 import { inMemory, onFile } from "../support/TestDatabase.ts"
+import { settle } from "../support/Turns.ts"
 
 /** When every test begins. */
 export const START = 1_700_000_000_000
@@ -21,7 +23,10 @@ const storeOf = (database: typeof inMemory) =>
     Layer.provideMerge(
       // A projection remembers rows, so each database needs one of its own.
       Layer.suspend(() =>
-        SqliteJournal.layer({ events: [...jobEventTypes, filler], projections: [jobProjection()] }),
+        SqliteJournal.layer({
+          events: [...jobEventTypes, ...queueEventTypes, filler],
+          projections: [jobProjection()],
+        }),
       ),
     ),
     Layer.provideMerge(database),
@@ -83,3 +88,35 @@ export const statusOf = (id: string) =>
 /** Waits for a job's end. */
 export const ended = (id: string) =>
   Effect.flatMap(Queue, (queue) => Effect.map(queue.await(id), ({ state }) => state))
+
+/** Attempts that wait until their number is let go, and what they did. */
+export const gates = (options?: { readonly concurrency?: number }) => {
+  const open = new Map<number, Deferred.Deferred<unknown, unknown>>()
+  const log: Array<string> = []
+  const running = new Set<number>()
+  let most = 0
+  const worker = numbered(
+    (n) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<unknown, unknown>()
+        open.set(n, gate)
+        running.add(n)
+        most = Math.max(most, running.size)
+        log.push(`${n}`)
+        return yield* Deferred.await(gate)
+      }).pipe(Effect.ensuring(Effect.sync(() => running.delete(n)))),
+    { concurrency: 100, ...options },
+  )
+  return {
+    worker,
+    /** The numbers that started, in order. */
+    log,
+    /** The numbers that run now. */
+    running: () => [...running].toSorted((a, b) => a - b),
+    /** The most that ever ran at a time. */
+    most: () => most,
+    /** Lets the attempt of a number complete. */
+    complete: (n: number) => Effect.andThen(Deferred.succeed(open.get(n)!, n), settle),
+    fail: (n: number, error: unknown) => Effect.andThen(Deferred.fail(open.get(n)!, error), settle),
+  }
+}
