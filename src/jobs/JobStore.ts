@@ -51,13 +51,13 @@ export const SELECT_FIRST_OF_KEYS = `SELECT wanted.key AS asked, ${READY_COLUMNS
 export const SELECT_STATUSES = `SELECT e.stream, j.status FROM json_each(?) wanted
     CROSS JOIN events e ON e.stream = wanted.atom AND e.version = 1
     CROSS JOIN jobs j ON j.position = e.position`
-/** When the next job of a queue expires. Index: jobs_expiring, one seek. */
+/** When the next job of a queue expires that has not yet. Index: jobs_expiring, one seek. */
 export const SELECT_NEXT_EXPIRY = `SELECT min(expires_at) AS expires_at FROM jobs INDEXED BY jobs_expiring
-  WHERE queue = ? AND expires_at IS NOT NULL AND status IN (0, 5, 6)`
+  WHERE queue = ? AND expires_at > ? AND status IN (0, 5, 6)`
 /** Jobs that have expired. Index: jobs_expiring. */
 export const SELECT_EXPIRED = `SELECT e.stream
   FROM jobs j INDEXED BY jobs_expiring CROSS JOIN events e ON e.position = j.position
-  WHERE j.queue = ? AND j.expires_at IS NOT NULL AND j.expires_at <= ? AND j.status IN (0, 5, 6)
+  WHERE j.queue = ? AND j.expires_at <= ? AND j.status IN (0, 5, 6)
   ORDER BY j.expires_at LIMIT ${EXPIRED_AT_A_TIME}`
 /** Jobs that others wait for and that have ended. Index: job_dependencies_ended; each costs a few primary-key look-ups. */
 export const SELECT_ENDED_DEPENDENCIES = `SELECT d.outcome, e.stream AS dependency, f.stream AS dependent, q.name AS queue
@@ -121,8 +121,8 @@ export class JobStore extends Context.Service<
     readonly statuses: (
       ids: ReadonlyArray<string>,
     ) => Effect.Effect<ReadonlyMap<string, JobOutcome | undefined>, JournalError>
-    /** When the next job of a queue expires; infinite when none does. */
-    readonly nextExpiry: (queue: string) => Effect.Effect<number, JournalError>
+    /** When the next job of a queue expires after a moment; infinite when none does. */
+    readonly nextExpiry: (queue: string, after: number) => Effect.Effect<number, JournalError>
     /** Ids of the jobs of a queue that have expired: the first {@link EXPIRED_AT_A_TIME}. */
     readonly expired: (queue: string, now: number) => Effect.Effect<ReadonlyArray<string>, JournalError>
     /** Some of the jobs that have ended and whose dependents were not told yet. */
@@ -216,11 +216,11 @@ export class JobStore extends Context.Service<
                   .map((row) => [row["stream"] as string, OUTCOMES[row["status"] as number]]),
               ),
           ),
-        nextExpiry: (queueName) =>
+        nextExpiry: (queueName, after) =>
           read(() => {
             const queue = idOf(SELECT_QUEUE_ID, queueName)
             if (queue === undefined) return Number.POSITIVE_INFINITY
-            const at = reader.prepare(SELECT_NEXT_EXPIRY).get(queue)?.["expires_at"]
+            const at = reader.prepare(SELECT_NEXT_EXPIRY).get(queue, after)?.["expires_at"]
             return typeof at === "number" ? at : Number.POSITIVE_INFINITY
           }),
         expired: (queueName, now) =>

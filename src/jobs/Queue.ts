@@ -35,8 +35,9 @@ import type { Job } from "./JobType.ts"
 import { LiveProgress } from "./LiveProgress.ts"
 import { DependencyTeller } from "./DependencyTeller.ts"
 import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
-import { type EnqueueRefusal, type QueueActivity, QueueActor } from "./QueueActor.ts"
+import { type QueueActivity, QueueActor } from "./QueueActor.ts"
 import { QueueBehavior, type QueueLimits } from "./QueueBehavior.ts"
+import type { EnqueueRefusal } from "./QueueMessage.ts"
 import {
   type DependencyStates,
   type EnqueueOptions,

@@ -239,7 +239,7 @@ const targets: ReadonlyArray<Case> = [
     "validation-failed",
     "width out_of_range",
   ]),
-  get("a queue that does not exist", "/v1/queues/nothing", [404, "not-found"]),
+  get("a queue that does not exist", "/v1/queues/nothing", [404, "queue-not-found"]),
   get("a queue that cannot exist", "/v1/queues/NOTHING", [400, "invalid-id", "name invalid_format"]),
   get("a cursor that was never given", "/v1/jobs?cursor=bm90aGluZw", [400, "invalid-request"]),
   get("a page of everything", "/v1/jobs?limit=100000&status=gone&nope=1", [
