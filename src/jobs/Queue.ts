@@ -25,17 +25,19 @@ import {
   type JobConflict,
   JobNotFound,
   QueueDraining,
-  QueueNotFound,
-  TooManyQueues,
+  type QueueNotFound,
+  type TooManyQueues,
 } from "./JobErrors.ts"
-import { type JobEvent, type Priority, wholeMillis } from "./JobEvents.ts"
-import { isFinished, type JobState, type ProgressRecord } from "./JobState.ts"
+import { follow, type JobUpdate } from "./JobFeed.ts"
+import { type Priority, wholeMillis } from "./JobEvents.ts"
+import type { JobState, ProgressRecord } from "./JobState.ts"
 import { JobStore } from "./JobStore.ts"
 import type { Job } from "./JobType.ts"
 import { LiveProgress } from "./LiveProgress.ts"
 import { DependencyTeller } from "./DependencyTeller.ts"
 import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
-import { type QueueActivity, QueueActor } from "./QueueActor.ts"
+import type { QueueActivity, QueueActor } from "./QueueActor.ts"
+import { QueueActors } from "./QueueActors.ts"
 import { QueueBehavior, type QueueLimits } from "./QueueBehavior.ts"
 import type { EnqueueRefusal } from "./QueueMessage.ts"
 import {
@@ -47,8 +49,6 @@ import {
   type Submission,
 } from "./Submission.ts"
 
-/** Named queues one process keeps. */
-const QUEUES_MAX = 1_000
 /** Attempts of one type at a time in one queue, unless something says otherwise. */
 const DEFAULT_CONCURRENCY = 5
 /** After the stop of a handler: how long its attempts may go on before they are handed back. */
@@ -62,11 +62,6 @@ export interface JobSnapshot {
   /** Newer than the journal's while the job runs in this process. */
   readonly liveProgress: ProgressRecord | undefined
 }
-
-/** What following a job live tells. */
-export type JobUpdate =
-  | { readonly _tag: "Event"; readonly version: number; readonly at: number; readonly event: JobEvent }
-  | { readonly _tag: "Progress"; readonly progress: ProgressRecord }
 
 type StoreError = JournalError | MailboxFull
 export type SubmitError = InvalidSubmission | EnqueueRefusal | TooManyQueues | StoreError
@@ -184,67 +179,21 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   /** The types that can be submitted here, and the handlers that take further jobs of them. */
   const types = new Map<string, Registration["job"]>()
   const registrations = new Map<string, Registration>()
-  const actors = new Map<string, QueueActor>()
   const live = new LiveProgress()
   const teller = new DependencyTeller(store)
-  let quiescent = false
-  let closed = false
-
-  const quiesce = Effect.sync(() => {
-    quiescent = true
-    for (const actor of actors.values()) actor.quiesce()
+  const actors = new QueueActors({
+    journal,
+    store,
+    live,
+    registrations,
+    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    worker: options.worker ?? `pid-${process.pid}`,
+    fork: (effect) => fork(effect),
+    dependencies: teller,
   })
-
-  const actorOf = (name: string): Effect.Effect<QueueActor, TooManyQueues> => {
-    const known = actors.get(name)
-    return known === undefined ? startActor(name) : Effect.succeed(known)
-  }
-
-  const startActor = (name: string): Effect.Effect<QueueActor, TooManyQueues> =>
-    Effect.suspend(() => {
-      const known = actors.get(name)
-      if (known !== undefined) return Effect.succeed(known)
-      if (closed) return Effect.interrupt
-      if (actors.size >= QUEUES_MAX) return Effect.fail(new TooManyQueues({ max: QUEUES_MAX }))
-      const actor = new QueueActor({
-        name,
-        journal,
-        store,
-        live,
-        registrations,
-        concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
-        worker: options.worker ?? `pid-${process.pid}`,
-        fork: (effect) => fork(effect),
-        dependencies: teller,
-      })
-      if (quiescent) actor.quiesce()
-      actors.set(name, actor)
-      return Effect.succeed(actor)
-    })
-
   // The queues of an earlier process: their leases are recovered and their timers set at once.
-  for (const name of yield* store.queues) {
-    const actor = yield* Effect.orDie(actorOf(name))
-    actor.wake()
-  }
-  // Attempts under way may still submit jobs of their own; whoever comes after them is interrupted.
-  yield* Effect.addFinalizer(() =>
-    quiesce.pipe(
-      Effect.andThen(
-        Effect.forEach(actors.values(), (actor) => actor.retire(undefined, graceMs), {
-          concurrency: "unbounded",
-        }),
-      ),
-      Effect.andThen(
-        Effect.suspend(() => {
-          const last = [...actors.values()]
-          closed = true
-          actors.clear()
-          return Effect.forEach(last, (actor) => actor.settled, { concurrency: "unbounded" })
-        }),
-      ),
-    ),
-  )
+  for (const name of yield* store.queues) (yield* Effect.orDie(actors.of(name))).wake()
+  yield* Effect.addFinalizer(() => actors.close(graceMs))
 
   const load = Effect.fnUntraced(function* (id: string) {
     const job = yield* loadJob(journal, id)
@@ -272,7 +221,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
     Effect.withFiber((fiber) =>
       Effect.flatMapEager(prepare(submission, services, nowOf(fiber)), (job) =>
-        Effect.flatMapEager(actorOf(job.spec.queue), (actor) => actor.enqueue(job)),
+        Effect.flatMapEager(actors.of(job.spec.queue), (actor) => actor.enqueue(job)),
       ),
     )
 
@@ -290,7 +239,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     const [first] = byQueue
     if (first === undefined) return []
     const [queue, all] = first
-    if (byQueue.size === 1) return yield* (yield* actorOf(queue)).enqueueAll(all)
+    if (byQueue.size === 1) return yield* (yield* actors.of(queue)).enqueueAll(all)
     return yield* enqueueInSeveral([...byQueue.keys()], jobs, now)
   })
 
@@ -305,7 +254,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   ) {
     const concerned: Array<QueueActor> = []
     for (const name of names) {
-      const actor = yield* actorOf(name)
+      const actor = yield* actors.of(name)
       yield* actor.settled
       if (actor.isDraining) return yield* new QueueDraining({ queue: name })
       concerned.push(actor)
@@ -316,54 +265,21 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     return enqueued
   }, Effect.uninterruptible)
 
-  /** A queue that somebody has set up or that ever had a job. */
-  const existing = Effect.fnUntraced(function* (name: string) {
-    if (!actors.has(name) && !(yield* store.queues).includes(name)) return yield* new QueueNotFound({ name })
-    return yield* actorOf(name)
-  })
-
   const command = <A>(
     id: string,
     send: (actor: QueueActor) => Effect.Effect<A, JobConflict | JobNotFound | StoreError>,
   ): Effect.Effect<A, CommandError> =>
     load(id).pipe(
-      Effect.flatMap(({ state }) => actorOf(state.queue)),
+      Effect.flatMap(({ state }) => actors.of(state.queue)),
       Effect.flatMap(send),
     )
 
-  const follow = (id: string, afterVersion = 0): Stream.Stream<JobUpdate, JobNotFound | JournalError> =>
-    Stream.unwrap(
-      Effect.map(load(id), ({ state, version }) => {
-        // Nobody has seen what has not happened: from a version to come the end would be missed.
-        const seen = Math.min(afterVersion, version)
-        const events = journal.subscribeStream(id, { afterVersion: seen }).pipe(
-          Stream.map(
-            ({ version, recordedAt, event }): JobUpdate => ({
-              _tag: "Event",
-              version,
-              at: recordedAt,
-              event: event as JobEvent,
-            }),
-          ),
-        )
-        // Whoever has already seen the end gets nothing more; everyone else reads up to it.
-        if (isFinished(state) && seen === version) return Stream.empty
-        const progress = Stream.map(
-          live.follow(id),
-          (progress): JobUpdate => ({ _tag: "Progress", progress }),
-        )
-        // A job that was redriven has ended before: only an end from here on is the end.
-        return Stream.merge(events, progress).pipe(
-          Stream.takeUntil(
-            (update) => update._tag === "Event" && update.version >= version && isEnd(update.event),
-          ),
-        )
-      }),
-    )
+  const feed = { journal, live, load }
+  const followJob = (id: string, afterVersion = 0) => follow(id, afterVersion, feed)
 
   yield* Effect.forkScoped(
     teller.run(({ dependency, dependent, outcome, queue }) =>
-      Effect.flatMap(actorOf(queue), (actor) =>
+      Effect.flatMap(actors.of(queue), (actor) =>
         actor.command(dependent, (state, context) =>
           JobBehavior.decide.EndDependency(state, { job: dependency, outcome }, context),
         ),
@@ -405,23 +321,23 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
         ),
       ),
     pause: (name, metadata) =>
-      Effect.flatMap(existing(name), (actor) =>
+      Effect.flatMap(actors.existing(name), (actor) =>
         actor.govern((state, context) => QueueBehavior.decide.Pause(state, undefined, context), metadata),
       ),
     drain: (name, metadata) =>
-      Effect.flatMap(existing(name), (actor) =>
+      Effect.flatMap(actors.existing(name), (actor) =>
         actor.govern((state, context) => QueueBehavior.decide.Drain(state, undefined, context), metadata),
       ),
     resume: (name, metadata) =>
-      Effect.flatMap(existing(name), (actor) =>
+      Effect.flatMap(actors.existing(name), (actor) =>
         actor.govern((state, context) => QueueBehavior.decide.Resume(state, undefined, context), metadata),
       ),
     limit: (name, limits, metadata) =>
-      Effect.flatMap(actorOf(name), (actor) =>
+      Effect.flatMap(actors.of(name), (actor) =>
         actor.govern((state, context) => QueueBehavior.decide.ChangeLimits(state, limits, context), metadata),
       ),
-    follow,
-    await: (id) => Effect.andThen(Stream.runDrain(follow(id)), get(id)),
+    follow: followJob,
+    await: (id) => Effect.andThen(Stream.runDrain(followJob(id)), get(id)),
     register: (registration) =>
       Effect.acquireRelease(
         Effect.sync(() => {
@@ -429,30 +345,27 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
           if (types.has(type)) throw new Error(`two handlers for jobs of type ${type}`)
           types.set(type, registration.job)
           registrations.set(type, registration)
-          for (const actor of actors.values()) actor.addType(type)
+          for (const actor of actors.all) actor.addType(type)
         }),
         () => {
           const { type } = registration.job
           registrations.delete(type)
-          return Effect.forEach(actors.values(), (actor) => actor.retire(type, graceMs), {
-            concurrency: "unbounded",
-            discard: true,
-            // Until then its attempts may submit jobs of the type, for the next handler.
-          }).pipe(Effect.ensuring(Effect.sync(() => types.delete(type))))
+          // Until they have ended, its attempts may submit jobs of the type, for the next handler.
+          return Effect.ensuring(
+            actors.retire(type, graceMs),
+            Effect.sync(() => types.delete(type)),
+          )
         },
       ),
     types: Effect.sync(() => [...types.values()]),
     activity: Effect.map(
       Clock.currentTimeMillis,
-      (now) => new Map([...actors].map(([name, actor]) => [name, actor.activity(now)])),
+      (now) => new Map(actors.all.map((actor) => [actor.name, actor.activity(now)])),
     ),
-    quiesce,
+    quiesce: Effect.sync(() => actors.quiesce()),
   })
 })
 
 /** The moment by the fiber's clock, without a step of its own. */
 const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number =>
   fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-
-const isEnd = ({ _tag }: JobEvent): boolean =>
-  _tag === "JobCompleted" || _tag === "JobDeadLettered" || _tag === "JobCancelled"

@@ -58,11 +58,7 @@ describe("every statement that people and queues wait for", () => {
       KeyedRows.SELECT_BEHIND,
       "INDEX jobs_keyed (queue=? AND type=? AND priority=? AND concurrency_key=? AND status=?)",
     ],
-    [
-      "expired jobs",
-      JobStore.SELECT_EXPIRED,
-      "INDEX jobs_expiring (queue=? AND expires_at<?)",
-    ],
+    ["expired jobs", JobStore.SELECT_EXPIRED, "INDEX jobs_expiring (queue=? AND expires_at<?)"],
     ["ended dependencies", JobStore.SELECT_ENDED_DEPENDENCIES, "INDEX job_dependencies_ended"],
     ["one stream", EventRows.SELECT_STREAM, "(stream=? AND version>?)"],
     ["the journal", EventRows.SELECT_ALL, "INTEGER PRIMARY KEY (rowid>?)"],

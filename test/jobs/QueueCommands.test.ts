@@ -1,7 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Latch, Layer, Stream } from "effect"
 import * as Job from "../../src/jobs/Job.ts"
-import { type JobUpdate, Queue } from "../../src/jobs/Queue.ts"
+import type { JobUpdate } from "../../src/jobs/JobFeed.ts"
+import { Queue } from "../../src/jobs/Queue.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import { advance, settle } from "../support/Turns.ts"
 import {
