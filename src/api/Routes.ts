@@ -11,6 +11,7 @@ import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
 import { CompositionsLive } from "./v1/compositions/Handlers.ts"
 import { DeadLettersLive } from "./v1/dead-letters/Handlers.ts"
+import { EventsLive } from "./v1/events/Handlers.ts"
 import { JobsLive } from "./v1/jobs/Handlers.ts"
 import { ProjectsLive } from "./v1/projects/Handlers.ts"
 import { QueuesLive } from "./v1/queues/Handlers.ts"
@@ -24,6 +25,7 @@ const groups = Layer.mergeAll(
   JobsLive,
   QueuesLive,
   DeadLettersLive,
+  EventsLive,
 )
 
 /** The routes, for `Server.layer`. */

@@ -32,6 +32,10 @@ export const preferred = (
   return best?.type
 }
 
+/** Whether a caller of a route that answers with JSON or live asked for the live stream. */
+export const wantsEventStream = (headers: Readonly<Record<string, string | undefined>>): boolean =>
+  preferred(headers["accept"], ["application/json", "text/event-stream"]) === "text/event-stream"
+
 const parse = (accept: string): ReadonlyArray<MediaRange> => {
   const ranges: Array<MediaRange> = []
   for (const part of accept.toLowerCase().split(",", RANGES_MAX)) {

@@ -6,6 +6,7 @@ import { contract } from "../../http/Contract.ts"
 import { SystemApi } from "../system/Api.ts"
 import { CompositionsApi } from "./compositions/Api.ts"
 import { DeadLettersApi } from "./dead-letters/Api.ts"
+import { EventsApi } from "./events/Api.ts"
 import { JobsApi } from "./jobs/Api.ts"
 import { ProjectsApi } from "./projects/Api.ts"
 import { QueuesApi } from "./queues/Api.ts"
@@ -13,7 +14,7 @@ import { RendersApi } from "./renders/Api.ts"
 
 export const ApiV1 = contract(
   HttpApi.make("renderowl")
-    .add(SystemApi, ProjectsApi, CompositionsApi, RendersApi, JobsApi, QueuesApi, DeadLettersApi)
+    .add(SystemApi, ProjectsApi, CompositionsApi, RendersApi, JobsApi, QueuesApi, DeadLettersApi, EventsApi)
     .annotateMerge(
       OpenApi.annotations({
         title: "RenderOwl",

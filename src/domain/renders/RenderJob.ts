@@ -63,6 +63,8 @@ const outputFile = (jobId: string, extension: string) => `${TypeId.withPrefix(jo
 
 const workFolderOf = (folder: string, jobId: string) => join(folder, WORK_FOLDER, jobId)
 
+const segmentStep = (index: number) => `segment-${index}`
+
 /** Renders the segments that are not done yet, in order. */
 const renderSegments = Effect.fnUntraced(function* (
   payload: RenderPayload,
@@ -72,10 +74,9 @@ const renderSegments = Effect.fnUntraced(function* (
 ) {
   const engine = yield* RenderEngine
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
-  const stepOf = (index: number) => `segment-${index}`
   const finished = new Map(
     plan.segments
-      .filter(({ index }) => job.hasStep(stepOf(index)))
+      .filter(({ index }) => job.hasStep(segmentStep(index)))
       .map(({ index, frames }) => [index, frames]),
   )
   let estimate = ProgressEstimate.start(plan.total_frames, yield* Clock.currentTimeMillis, finished)
@@ -97,7 +98,11 @@ const renderSegments = Effect.fnUntraced(function* (
       { plan, input_props: payload.input_props, index },
       { workDir, onProgress },
     )
-    yield* job.step(stepOf(index), segment, SegmentResult as unknown as Schema.Codec<SegmentResult, Json>)
+    yield* job.step(
+      segmentStep(index),
+      segment,
+      SegmentResult as unknown as Schema.Codec<SegmentResult, Json>,
+    )
   }
 })
 
@@ -113,9 +118,11 @@ const assemble = (
     return yield* Effect.catch(engine.assemble(plan, paths), (error) => {
       if (error.reason._tag !== "SegmentUnusable" || mendable === 0) return Effect.fail(error)
       const { index } = error.reason
-      return Effect.andThen(
-        engine.renderSegment({ plan, input_props: payload.input_props, index }, { workDir: paths.workDir }),
-        assemble(payload, plan, paths, mendable - 1),
+      return Effect.logWarning(`segment ${index} was lost or damaged: it is rendered again`).pipe(
+        Effect.andThen(
+          engine.renderSegment({ plan, input_props: payload.input_props, index }, { workDir: paths.workDir }),
+        ),
+        Effect.andThen(assemble(payload, plan, paths, mendable - 1)),
       )
     })
   })
@@ -130,6 +137,8 @@ const render = Effect.fn("RenderVideo")(function* (payload: RenderPayload, job: 
     RenderPlan as unknown as Schema.Codec<RenderPlan, Json>,
   )
   yield* prepareWorkFolder(workDir)
+  const done = plan.segments.filter(({ index }) => job.hasStep(segmentStep(index))).length
+  yield* job.log(`${plan.total_frames} frames in ${plan.segments.length} segments, of which ${done} are done`)
   yield* renderSegments(payload, plan, job, workDir)
   const file = outputFile(job.id, plan.extension)
   const rendered = yield* job.step(
@@ -139,6 +148,7 @@ const render = Effect.fn("RenderVideo")(function* (payload: RenderPayload, job: 
     ),
   )
   yield* removeWorkFolder(workDir)
+  yield* job.log(`wrote ${rendered.file}, ${rendered.bytes} bytes`)
   return rendered
 })
 

@@ -118,6 +118,8 @@ export const JobEventJson = Schema.Struct({
   data: StoredJson,
 }).annotate({ identifier: "JobEvent" })
 
+export const AttemptNumber = between(1, Number.MAX_SAFE_INTEGER)
+
 /** What the handler has logged, oldest first. */
 export const JobLogs = Schema.Struct({
   data: Schema.Array(
@@ -182,7 +184,7 @@ export class JobsApi extends HttpApiGroup.make("jobs")
     }).annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.get("logs", "/v1/jobs/:id/logs", {
       params: { id: JobId },
-      query: { attempt: Schema.optionalKey(between(1, Number.MAX_SAFE_INTEGER)) },
+      query: { attempt: Schema.optionalKey(AttemptNumber) },
       success: JobLogs,
       error: [JobNotFoundProblem, ...StoreProblems],
     }).annotateMerge(requireScopes("jobs:read")),

@@ -2,9 +2,9 @@
  * What the job routes do.
  */
 import { Clock, Effect, Schema, Stream } from "effect"
-import { type Headers, HttpServerResponse } from "effect/http"
+import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
-import { preferred } from "../../../http/Accept.ts"
+import { wantsEventStream } from "../../../http/Accept.ts"
 import * as Cursor from "../../../http/Cursor.ts"
 import * as Pagination from "../../../http/Pagination.ts"
 import * as Prefer from "../../../http/Prefer.ts"
@@ -52,10 +52,6 @@ const toSubmission = (
   metadata,
 })
 
-/** Whether the caller asked for a live stream. */
-export const wantsEventStream = (headers: Headers.Headers): boolean =>
-  preferred(headers["accept"], ["application/json", "text/event-stream"]) === "text/event-stream"
-
 /** One event as JSON: its type, and its data without the tag. */
 export const toEventJson = (update: {
   readonly version: number
@@ -67,7 +63,7 @@ export const toEventJson = (update: {
 }
 
 /** What the attempts of a job (or one of them) have logged. */
-const toJobLogs = (
+export const toJobLogs = (
   events: ReadonlyArray<RecordedEvent>,
   attempt: number | undefined,
 ): typeof JobLogs.Type => {

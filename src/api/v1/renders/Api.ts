@@ -20,7 +20,7 @@ import { Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { BoundedJson } from "../../../security/BoundedJson.ts"
 import { StoreProblems, SubmitProblems } from "../DomainProblems.ts"
-import { JobEventJson } from "../jobs/Api.ts"
+import { AttemptNumber, JobEventJson, JobLogs } from "../jobs/Api.ts"
 import { ProjectId } from "../projects/Api.ts"
 import { RenderJson } from "./RenderJson.ts"
 
@@ -72,6 +72,12 @@ export class RendersApi extends HttpApiGroup.make("renders")
       params: { id: RenderId },
       success: OutputBytes,
       error: [RenderNotFoundProblem, RenderNotCompleteProblem, GoneProblem, ...StoreProblems],
+    }).annotateMerge(requireScopes("renders:read")),
+    HttpApiEndpoint.get("logs", "/v1/renders/:id/logs", {
+      params: { id: RenderId },
+      query: { attempt: Schema.optionalKey(AttemptNumber) },
+      success: JobLogs,
+      error: [RenderNotFoundProblem, ...StoreProblems],
     }).annotateMerge(requireScopes("renders:read")),
     HttpApiEndpoint.get("events", "/v1/renders/:id/events", {
       params: { id: RenderId },

@@ -9,6 +9,7 @@ import { Project } from "../../../domain/projects/Project.ts"
 import { RenderFolder } from "../../../domain/renders/RenderJob.ts"
 import type { RenderId } from "../../../domain/renders/Renders.ts"
 import { Renders } from "../../../domain/renders/Renders.ts"
+import { wantsEventStream } from "../../../http/Accept.ts"
 import * as Cursor from "../../../http/Cursor.ts"
 import * as Pagination from "../../../http/Pagination.ts"
 import {
@@ -24,7 +25,7 @@ import { Journal } from "../../../journal/Journal.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { ApiV1 } from "../ApiV1.ts"
 import { impossible, toProblem } from "../DomainProblems.ts"
-import { toEventJson, toServerSentEvent, wantsEventStream } from "../jobs/Handlers.ts"
+import { toEventJson, toJobLogs, toServerSentEvent } from "../jobs/Handlers.ts"
 import { requestMetadata } from "../RequestMetadata.ts"
 import { outputOf, renderStatusAt, toRenderJson, toRenderProgress } from "./RenderJson.ts"
 
@@ -114,6 +115,12 @@ export const RendersLive = HttpApiBuilder.group(
             "cache-control": "private, max-age=3600",
             "content-disposition": `inline; filename="${output.file}"`,
           })
+        }).pipe(toProblem),
+
+      logs: ({ params: { id }, query: { attempt } }) =>
+        Effect.gen(function* () {
+          yield* renders.get(id)
+          return toJobLogs(yield* journal.readStream(TypeId.withPrefix(id, "job")), attempt)
         }).pipe(toProblem),
 
       events: ({ params: { id }, request }) =>
