@@ -61,6 +61,9 @@ export class Lane {
   #complete = false
   /** Until when: jobs that became due after that are found by their due time. */
   #completeUntil = NEVER
+  /** Whether all that is left waits for its concurrency key, and a look at the table may bring others. */
+  #isExhausted = false
+  #wasTaken = false
   /**
    * The earliest due time of a job that is not due yet, as far as the lane is complete; infinite when there is none. It
    * may be too early, never too late.
@@ -76,9 +79,9 @@ export class Lane {
     return this.#jobs.length - this.#first
   }
 
-  /** Whether nothing is left here although the table may hold more. */
+  /** Whether nothing that could start is left here although the table may hold more. */
   get isDry(): boolean {
-    return this.size === 0 && !this.#complete
+    return !this.#complete && (this.size === 0 || this.#isExhausted)
   }
 
   /** The first job that may start as far as its concurrency key is concerned. */
@@ -87,6 +90,8 @@ export class Lane {
       const job = this.#jobs[at]!
       if (job.key === undefined || isOpen(job.key)) return job
     }
+    // Those that were taken have made room for others. A lane as it was read gives no more when it is read again.
+    this.#isExhausted = this.#wasTaken
     return undefined
   }
 
@@ -110,7 +115,7 @@ export class Lane {
    */
   missingSince(now: number): number | undefined {
     if (this.#complete) return this.#nextDueAt <= now ? this.#completeUntil : undefined
-    return this.size < LANE_LOW ? NEVER : undefined
+    return this.size < LANE_LOW || this.#isExhausted ? NEVER : undefined
   }
 
   /** Replaces the content by the first rows of the index; `complete` when there were no more. */
@@ -119,6 +124,8 @@ export class Lane {
     this.#first = 0
     this.#complete = complete
     this.#completeUntil = now
+    this.#isExhausted = false
+    this.#wasTaken = false
     this.#nextDueAt = complete ? nextDueAt : Number.POSITIVE_INFINITY
   }
 
@@ -160,6 +167,7 @@ export class Lane {
 
   /** Takes a job out that stands here: the first one at no cost. */
   take(job: ReadyJob): void {
+    this.#wasTaken = true
     if (this.#jobs[this.#first] !== job) return void this.#jobs.splice(this.#jobs.indexOf(job), 1)
     this.#first++
     if (this.#first === this.#jobs.length || this.#first > LANE_CAPACITY) {
@@ -245,6 +253,7 @@ export class ReadyWindow {
         if (lane.isDry) dry = (dry ?? new Set()).add(lane.type)
         if (lane.size === 0 || dry?.has(lane.type) === true || !hasRoom(lane.type)) continue
         const first = lane.first(isOpen)
+        if (lane.isDry) dry = (dry ?? new Set()).add(lane.type)
         if (first === undefined || (next !== undefined && !isBefore(first, next))) continue
         best = lane
         next = first

@@ -95,20 +95,18 @@ export const gates = (options?: { readonly concurrency?: number }) => {
   const log: Array<string> = []
   const running = new Set<number>()
   let most = 0
-  const worker = numbered(
-    (n) =>
-      Effect.gen(function* () {
-        const gate = yield* Deferred.make<unknown, unknown>()
-        open.set(n, gate)
-        running.add(n)
-        most = Math.max(most, running.size)
-        log.push(`${n}`)
-        return yield* Deferred.await(gate)
-      }).pipe(Effect.ensuring(Effect.sync(() => running.delete(n)))),
-    { concurrency: 100, ...options },
-  )
+  const run = (n: number) =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<unknown, unknown>()
+      open.set(n, gate)
+      running.add(n)
+      most = Math.max(most, running.size)
+      log.push(`${n}`)
+      return yield* Deferred.await(gate)
+    }).pipe(Effect.ensuring(Effect.sync(() => running.delete(n))))
   return {
-    worker,
+    run,
+    worker: numbered(run, { concurrency: 100, ...options }),
     /** The numbers that started, in order. */
     log,
     /** The numbers that run now. */

@@ -246,6 +246,29 @@ describe("a concurrency key", () => {
     }).pipe(Effect.provide(running(worker)))
   })
 
+  it.effect("of many tenants who wait fills no window: whoever has room goes on", () => {
+    const TENANTS = 200
+    const JOBS = 3_000
+    const waiting = gates()
+    let done = 0
+    const worker = numbered((n) => (n < TENANTS ? waiting.run(n) : Effect.sync(() => void done++)), {
+      concurrency: TENANTS + 10,
+    })
+    return Effect.gen(function* () {
+      const queue = yield* Queue
+      const batch = (count: number, job: (i: number) => object) =>
+        queue.submitBatch(
+          Array.from({ length: count }, (_, i) => ({ type: "numbered", payload: {}, ...job(i) })),
+        )
+      const keyed = (i: number) => ({ payload: { n: i }, concurrencyKey: `tenant ${i}` })
+      yield* batch(TENANTS, keyed)
+      yield* batch(TENANTS, keyed)
+      for (let i = 0; i < JOBS; i += 1_000) yield* batch(1_000, () => ({ payload: { n: TENANTS } }))
+      while (done < JOBS) yield* settle
+      expect(waiting.running()).toHaveLength(TENANTS)
+    }).pipe(Effect.provide(running(worker)))
+  })
+
   it.effect("keeps its jobs in the order of priority, due time and submission", () => {
     const { complete, log, worker } = gates()
     return Effect.gen(function* () {
