@@ -1,11 +1,12 @@
 /**
- * What the journal may hold, and what is made of it: every event type and every inline projection of RenderOwl, in one
- * place for whoever opens a journal – the server, and the tools that verify or rebuild it.
+ * What the journal may hold, and what is made of it: every event type, every inline projection and every kind of snapshot
+ * of RenderOwl, in one place for whoever opens a journal – the server, and the tools that verify or rebuild it.
  */
-import { ApiKey } from "./domain/keys/ApiKey.ts"
+import type { HostedBehavior } from "./actor/ActorSystem.ts"
+import { ApiKey, ApiKeyBehavior } from "./domain/keys/ApiKey.ts"
 import { apiKeyProjection } from "./domain/keys/ApiKeyProjection.ts"
 import type { RecognisedKeys } from "./domain/keys/RecognisedKeys.ts"
-import { Project } from "./domain/projects/Project.ts"
+import { Project, ProjectBehavior } from "./domain/projects/Project.ts"
 import { projectProjection } from "./domain/projects/ProjectProjection.ts"
 import { renderProjection } from "./domain/renders/RenderProjection.ts"
 import { jobEventTypes } from "./jobs/JobEvents.ts"
@@ -33,4 +34,16 @@ export const projections = (
   projectProjection(),
   renderProjection(),
   apiKeyProjection(recognised),
+]
+
+/** A kind of actor that keeps snapshots: what its ids start with, and how its state comes about. */
+export interface SnapshotKind {
+  readonly prefix: string
+  readonly behavior: HostedBehavior
+}
+
+/** Every kind of actor that keeps snapshots. */
+export const snapshotKinds: ReadonlyArray<SnapshotKind> = [
+  { prefix: "proj_", behavior: Project.hosted(ProjectBehavior) },
+  { prefix: "key_", behavior: ApiKey.hosted(ApiKeyBehavior) },
 ]

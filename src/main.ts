@@ -1,7 +1,6 @@
 /**
- * The command line: `serve` and the migrations. It wires Layers and nothing else.
+ * The command line: `serve`, the migrations, and what `ops/` has for operators. It wires Layers and nothing else.
  */
-import { dirname } from "node:path"
 // Compiles schemas instead of interpreting them: first, so that no schema is used before.
 import "effect/schema/SchemaJITCompiler/enable"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -12,10 +11,11 @@ import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import * as App from "./App.ts"
 import * as Config from "./Config.ts"
+import * as DatabaseFile from "./ops/DatabaseFile.ts"
+import { dbCommand } from "./ops/DbCommands.ts"
+import { jobCommand } from "./ops/JobCommands.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
-import { Ownership } from "./sqlite/Ownership.ts"
-import { IN_MEMORY, SqliteDatabase, type SqliteOptions } from "./sqlite/SqliteDatabase.ts"
-import { toSqlError } from "./sqlite/SqliteError.ts"
+import { IN_MEMORY } from "./sqlite/SqliteDatabase.ts"
 
 /** After this a stop that hangs is cut short; the journal makes up for it at the next start. */
 const STOP_DEADLINE_MS = 15_000
@@ -39,23 +39,8 @@ const serve = Command.make(
   ),
 )
 
-const open = (options: SqliteOptions) =>
-  Effect.acquireRelease(
-    Effect.try({
-      try: () => SqliteDatabase.open(options),
-      catch: (cause) => toSqlError(cause, `open ${options.filename}`),
-    }),
-    (database) => Effect.sync(() => database.close()),
-  )
-
 /** The database to migrate, opened for this alone: refused while a server owns it. */
-const owned = Effect.gen(function* () {
-  const { queueDbPath } = yield* Config.load
-  const files = yield* FileSystem.FileSystem
-  yield* files.makeDirectory(dirname(queueDbPath), { recursive: true })
-  yield* Ownership.acquire(queueDbPath)
-  return yield* open({ filename: queueDbPath })
-})
+const owned = Effect.flatMap(Config.load, ({ queueDbPath }) => DatabaseFile.openOwned(queueDbPath))
 
 const apply = Command.make(
   "migrate",
@@ -76,7 +61,9 @@ const status = Command.make(
     const files = yield* FileSystem.FileSystem
     // Where there is no database yet, everything is pending, as in an empty one.
     const exists = yield* files.exists(queueDbPath)
-    const database = yield* open(exists ? { filename: queueDbPath, readOnly: true } : { filename: IN_MEMORY })
+    const database = yield* DatabaseFile.open(
+      exists ? { filename: queueDbPath, readOnly: true } : { filename: IN_MEMORY },
+    )
     for (const { appliedAt, file, state } of yield* Migrations.status(
       database,
       yield* Migrations.load(Migrations.defaultFolder),
@@ -110,7 +97,7 @@ const migrate = apply.pipe(
 
 const renderowl = Command.make("renderowl").pipe(
   Command.withDescription("Durable jobs and video renders behind an HTTP API"),
-  Command.withSubcommands([serve, migrate]),
+  Command.withSubcommands([serve, migrate, dbCommand, jobCommand]),
 )
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

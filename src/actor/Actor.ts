@@ -34,11 +34,19 @@ export interface Actor<Name extends string, State, Event extends DomainEvent, Co
   readonly client: Effect.Effect<(id: string) => ActorClient<Commands>, never, Actor.Service<Name>>
   /** Hosts this kind on the `ActorSystem`. */
   readonly toLayer: (
-    behavior: Behavior<State, Event, Commands> & {
-      /** Events between snapshots. Default 100. */
-      readonly snapshotEvery?: number
-    },
+    behavior: ActorBehavior<State, Event, Commands>,
   ) => Layer.Layer<Actor.Service<Name>, never, ActorSystem>
+  /** The behavior as the `ActorSystem` runs it, for tools that fold streams and check snapshots. */
+  readonly hosted: (behavior: ActorBehavior<State, Event, Commands>) => HostedBehavior
+}
+
+type ActorBehavior<State, Event extends DomainEvent, Commands extends Rpc.Any> = Behavior<
+  State,
+  Event,
+  Commands
+> & {
+  /** Events between snapshots. Default 100. */
+  readonly snapshotEvery?: number
 }
 
 export declare namespace Actor {
@@ -70,23 +78,26 @@ export const make = <
   const key = Context.Service<Actor.Service<Name>, ActorService<Commands[number]>>(
     `renderowl/actor/Actor/${name}`,
   )
+  const hosted = (behavior: ActorBehavior<State, EventOf<Events[number]>, Commands[number]>) =>
+    host(behavior, options.state, options.stateRevision ?? 1)
   return {
     name,
     events: options.events,
+    hosted,
     client: Effect.map(key, (service) => service.of),
     toLayer: (behavior) =>
       Layer.effect(
         key,
         Effect.gen(function* () {
           const system = yield* ActorSystem
-          const hosted = host(behavior, options.state, options.stateRevision ?? 1)
+          const running = hosted(behavior)
           return {
             of: (id: string) =>
               Object.fromEntries(
                 options.commands.map(({ _tag }) => [
                   _tag,
                   (payload: unknown, metadata?: EventMetadata) =>
-                    system.ask(hosted, id, _tag, payload, metadata),
+                    system.ask(running, id, _tag, payload, metadata),
                 ]),
               ) as unknown as ActorClient<Commands[number]>,
           }
@@ -97,7 +108,7 @@ export const make = <
 
 /** The behavior with its types erased. The casts are sound: the client's types let nothing else through. */
 const host = <State, StateEncoded, Event extends DomainEvent, Commands extends Rpc.Any>(
-  behavior: Behavior<State, Event, Commands> & { readonly snapshotEvery?: number },
+  behavior: ActorBehavior<State, Event, Commands>,
   state: Schema.Codec<State, StateEncoded>,
   revision: number,
 ): HostedBehavior => {

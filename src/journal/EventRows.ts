@@ -3,7 +3,7 @@
  */
 import type { SQLOutputValue } from "node:sqlite"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import type { EventCatalog } from "./DomainEvent.ts"
+import type { DomainEvent, EventCatalog } from "./DomainEvent.ts"
 import type { EventMetadata, RecordedEvent } from "./Journal.ts"
 import { MultiRowInsert } from "./MultiRowInsert.ts"
 
@@ -50,12 +50,24 @@ export const insertEvents = (
   })
 }
 
-/** The recorded event in a row of {@link SELECT_STREAM} or {@link SELECT_ALL}. Throws `UnreadableEvent`. */
-export const fromRow = (catalog: EventCatalog, row: Record<string, SQLOutputValue>): RecordedEvent => ({
+type EventRow = Record<string, SQLOutputValue>
+
+const toRecorded = (row: EventRow, event: DomainEvent): RecordedEvent => ({
   position: row["position"] as number,
   stream: row["stream"] as string,
   version: row["version"] as number,
   recordedAt: row["recorded_at"] as number,
   metadata: row["metadata"] === null ? undefined : (JSON.parse(row["metadata"] as string) as EventMetadata),
-  event: catalog.decode(row["type"] as string, row["revision"] as number, row["data"] as string),
+  event,
 })
+
+/** The recorded event in a row of {@link SELECT_STREAM} or {@link SELECT_ALL}. Throws `UnreadableEvent`. */
+export const fromRow = (catalog: EventCatalog, row: EventRow): RecordedEvent =>
+  toRecorded(row, catalog.decode(row["type"] as string, row["revision"] as number, row["data"] as string))
+
+/** Like {@link fromRow}, and the data must fit the event's schema: for verification, not for hot paths. */
+export const fromRowChecked = (catalog: EventCatalog, row: EventRow): RecordedEvent =>
+  toRecorded(
+    row,
+    catalog.decodeChecked(row["type"] as string, row["revision"] as number, row["data"] as string),
+  )

@@ -1,0 +1,159 @@
+/**
+ * `db verify` and `db rebuild`: whether the rows are what the journal says, and making them so.
+ */
+import { Console, Effect, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+import * as Config from "../Config.ts"
+import { eventTypes, projections, snapshotKinds } from "../EventModel.ts"
+import * as DatabaseFile from "./DatabaseFile.ts"
+import type { Fault } from "./Findings.ts"
+import { showProgress } from "./Progress.ts"
+import { rebuild, type Rebuilt } from "./Rebuild.ts"
+import { isSame } from "./TableDiff.ts"
+import { type EventModel, isMendable, type Verification, verify } from "./Verify.ts"
+
+const model: EventModel = { eventTypes, projections: () => projections(), snapshotKinds }
+
+/** The database is not what its journal says. */
+class DatabaseFaulty extends Schema.TaggedError<DatabaseFaulty>()("DatabaseFaulty", {
+  filename: Schema.String,
+  faults: Schema.Int,
+  mendable: Schema.Boolean,
+}) {
+  override get message(): string {
+    const hint = this.mendable ? "; npm run db -- rebuild makes the rows anew" : ""
+    return `${this.faults} ${this.faults === 1 ? "fault" : "faults"} in ${this.filename}${hint}`
+  }
+}
+
+const json = Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("Print one JSON object"))
+
+const progress = Effect.acquireRelease(
+  Effect.sync(() => showProgress(process.stderr)),
+  (shown) => Effect.sync(() => shown.close()),
+)
+
+const examine = Effect.gen(function* () {
+  const { queueDbPath } = yield* Config.load
+  const { onProgress } = yield* progress
+  return yield* verify({ filename: queueDbPath, model, onProgress })
+}).pipe(Effect.scoped)
+
+const refusal = (verification: Verification): DatabaseFaulty =>
+  new DatabaseFaulty({
+    filename: verification.database,
+    faults: verification.faults.reduce((sum, { count }) => sum + count, 0),
+    mendable: isMendable(verification),
+  })
+
+const verifyCommand = Command.make(
+  "verify",
+  { json },
+  Effect.fn(function* ({ json }) {
+    const verification = yield* examine
+    yield* Console.log(json ? JSON.stringify(verificationJson(verification)) : verificationText(verification))
+    if (verification.faults.length > 0) return yield* refusal(verification)
+  }),
+).pipe(
+  Command.withDescription(
+    "Folds the journal and compares every row of every projection with what comes out; reads only, also beside a running server",
+  ),
+)
+
+const rebuildCommand = Command.make(
+  "rebuild",
+  {
+    json,
+    dryRun: Flag.Boolean("dry-run").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("Only say what would change"),
+    ),
+  },
+  Effect.fn(function* ({ dryRun, json }) {
+    if (dryRun) {
+      const verification = yield* examine
+      yield* Console.log(json ? JSON.stringify(verificationJson(verification)) : dryRunText(verification))
+      const isInTheWay = verification.faults.some(({ check }) => check !== "table" && check !== "snapshots")
+      return isInTheWay ? yield* refusal(verification) : undefined
+    }
+    const { queueDbPath } = yield* Config.load
+    yield* DatabaseFile.requireFile(queueDbPath)
+    const database = yield* DatabaseFile.openOwned(queueDbPath)
+    yield* DatabaseFile.requireSchema(database)
+    const { close, onProgress } = yield* progress
+    const rebuilt = yield* rebuild(database, model, onProgress)
+    close()
+    yield* Console.log(json ? JSON.stringify(rebuiltJson(rebuilt)) : rebuiltText(rebuilt))
+  }, Effect.scoped),
+).pipe(
+  Command.withDescription(
+    "Makes every projection's rows anew from the journal and drops the snapshots; refused while a server runs",
+  ),
+)
+
+/** Commands about the database as a whole. */
+export const dbCommand = Command.make("db").pipe(
+  Command.withDescription("Verifies and rebuilds the database"),
+  Command.withSubcommands([verifyCommand, rebuildCommand]),
+)
+
+const number = (value: number): string => value.toLocaleString("en")
+
+const counted = (count: number, what: string): string => `${number(count)} ${what}${count === 1 ? "" : "s"}`
+
+const sizeText = ({ events, snapshots, streams, tables }: Verification): string =>
+  [
+    `${counted(events, "event")} in ${counted(streams, "stream")}`,
+    `${counted(tables.length, "table")}`,
+    `${counted(snapshots, "snapshot")}`,
+  ].join(", ")
+
+const faultText = ({ check, count, examples, subject }: Fault): ReadonlyArray<string> => [
+  `${subject}: ${counted(count, check === "table" ? "wrong row" : "fault")}`,
+  ...examples.map((example) => `  ${example}`),
+  ...(count > examples.length ? [`  and ${number(count - examples.length)} more`] : []),
+]
+
+const verificationText = (verification: Verification): string =>
+  [
+    `${verification.database}: ${sizeText(verification)}, looked through in ${number(verification.durationMs)} ms`,
+    ...(verification.faults.length === 0
+      ? ["everything is as the journal says"]
+      : verification.faults.flatMap(faultText)),
+  ].join("\n")
+
+const verificationJson = ({ durationMs, faults, ...rest }: Verification) => ({
+  ok: faults.length === 0,
+  ...rest,
+  duration_ms: durationMs,
+  faults,
+})
+
+const dryRunText = (verification: Verification): string =>
+  [
+    ...verification.tables.map((table) => {
+      const { changed, extra, missing, rows } = table
+      const what = isSame(table)
+        ? "the same again"
+        : `${number(missing)} to add, ${number(extra)} to remove, ${number(changed)} to correct`
+      return `${table.table.padEnd(16)} ${number(rows).padStart(12)} rows, ${what}`
+    }),
+    `${"snapshots".padEnd(16)} ${number(verification.snapshots).padStart(12)} rows, to remove`,
+    ...verification.faults.filter(({ check }) => check !== "table").flatMap(faultText),
+    "nothing was changed",
+  ].join("\n")
+
+const rebuiltText = ({ durationMs, events, snapshotsDropped, tables }: Rebuilt): string =>
+  [
+    ...tables.map(
+      ({ after, before, table }) =>
+        `${table.padEnd(16)} ${number(after).padStart(12)} rows, ${number(before)} before`,
+    ),
+    `rebuilt from ${counted(events, "event")} in ${number(durationMs)} ms, ${counted(snapshotsDropped, "snapshot")} dropped`,
+  ].join("\n")
+
+const rebuiltJson = ({ durationMs, snapshotsDropped, ...rest }: Rebuilt) => ({
+  ...rest,
+  snapshots_dropped: snapshotsDropped,
+  duration_ms: durationMs,
+})
