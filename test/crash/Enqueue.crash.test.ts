@@ -108,7 +108,7 @@ describe("a process that is killed while it enqueues and runs jobs", () => {
       Effect.gen(function* () {
         const folder = yield* dataFolder
         const database = join(folder, DATABASE)
-        const audit = yield* JournalAudit.make(database, join(folder, "replica.db"))
+        const audit = new JournalAudit(database)
         const promises = new Promises()
         for (let cycle = 0; cycle < CYCLES; cycle++) {
           const span = ACKNOWLEDGEMENTS_MAX - ACKNOWLEDGEMENTS_MIN
@@ -116,7 +116,7 @@ describe("a process that is killed while it enqueues and runs jobs", () => {
           const { code, said } = yield* live(folder, `${seed}-${cycle}`, "load", killAfter)
           assert.isNull(code, "it ended by itself")
           for (const acknowledgement of said) promises.take(acknowledgement)
-          assert.deepStrictEqual(audit.check(), [])
+          assert.deepStrictEqual(yield* audit.check, [])
           assert.deepStrictEqual(promises.faults(audit), [])
           assert.deepStrictEqual(runFaults(folder, audit), [])
         }
@@ -124,8 +124,8 @@ describe("a process that is killed while it enqueues and runs jobs", () => {
 
         const { code } = yield* live(folder, seed, "drain", Number.POSITIVE_INFINITY)
         assert.strictEqual(code, 0)
-        const whole = yield* JournalAudit.make(database, join(folder, "replica-of-all.db"))
-        assert.deepStrictEqual(whole.check(), [])
+        const whole = new JournalAudit(database)
+        assert.deepStrictEqual(yield* whole.check, [])
         assert.deepStrictEqual(promises.faults(whole), [])
         assert.deepStrictEqual(runFaults(folder, whole), [])
         const unfinished = [...whole.jobs].filter(
