@@ -8,7 +8,7 @@ import * as Config from "../Config.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import { history, jobIdOf } from "./JobHistory.ts"
 import { JobTimeline } from "./JobTimeline.ts"
-import { entryJson, entryLine, headline, type Paint, summaryJson, summaryLines } from "./TimelineText.ts"
+import { entryJson, entryLines, headline, type Paint, summaryJson, summaryLines } from "./TimelineText.ts"
 
 /** Colours on a terminal that has them, unless NO_COLOR is set. */
 const paint: Paint = (style, text) => styleText(style, text)
@@ -33,8 +33,11 @@ const historyCommand = Command.make(
     const timeline = new JobTimeline()
     yield* history(database, id, timeline, { follow }).pipe(
       Stream.runForEach((entry) => {
-        const first = entry.recorded.version === 1 && !json ? `${headline(id, paint)}\n` : ""
-        return Console.log(first + (json ? entryJson(entry) : entryLine(entry, paint)))
+        if (json) return Console.log(entryJson(entry))
+        const isFirst = entry.recorded.version === 1
+        return Console.log(
+          [...(isFirst ? [headline(id, paint)] : []), ...entryLines(entry, paint)].join("\n"),
+        )
       }),
     )
     const summary = timeline.summary(yield* Clock.currentTimeMillis)

@@ -2,11 +2,11 @@
  * A job's events as a timeline: each with what it says in words, and the sums at the end. Pure, and taken in event by event,
  * so that it follows a live job as well as it tells an old one.
  */
-import { Duration } from "effect"
 import type { RecordedEvent } from "../journal/Journal.ts"
 import { JobBehavior } from "../jobs/JobBehavior.ts"
-import type { JobEvent, JobFailure, StallReason } from "../jobs/JobEvents.ts"
+import type { JobEvent, JobFailure } from "../jobs/JobEvents.ts"
 import { absent, isFinished, type JobState, type JobStatus, statusAt } from "../jobs/JobState.ts"
+import { describe } from "./EventWords.ts"
 
 /** What one event is to the reader. Colours go by it. */
 export type Tone = "plain" | "good" | "bad" | "attention"
@@ -21,8 +21,8 @@ export interface TimelineEntry {
   /** Who runs that attempt. */
   readonly worker: string | undefined
   readonly tone: Tone
-  /** What happened, in words; texts of users are in it as they are. */
-  readonly words: string
+  /** What happened, in words, on one line or more; texts of users are in it as they are. */
+  readonly words: ReadonlyArray<string>
 }
 
 /** What it comes to. Times in milliseconds. */
@@ -101,67 +101,6 @@ export class JobTimeline {
   }
 }
 
-/** A length of time for people: `1s 250ms`. */
-export const inWords = (millis: number): string =>
-  millis <= 0 ? "0ms" : Duration.format(Duration.millis(millis))
-
-interface Context {
-  readonly before: JobState
-  readonly after: JobState
-  readonly at: number
-}
-
-const STALLS: Record<StallReason, string> = {
-  lease_expired: "its worker was not heard of any more",
-  process_lost: "its process ended",
-  handed_back: "handed back in good order, which costs no attempt",
-}
-
-/** One case for every event there is: a new one without words does not compile. */
-const describe = (event: JobEvent, context: Context): string => {
-  const { after, at, before } = context
-  switch (event._tag) {
-    case "JobEnqueued":
-      return [
-        `${event.type} in ${event.queue}`,
-        event.due_at === undefined || event.due_at <= at ? "due at once" : `due ${moment(event.due_at, at)}`,
-        `priority ${event.priority}`,
-        `up to ${times(event.max_attempts, "attempt")} of at most ${inWords(event.timeout_ms)} each`,
-        ...(event.idempotency_key === undefined ? [] : [`key ${event.idempotency_key}`]),
-        ...(event.tags === undefined || event.tags.length === 0 ? [] : [`tags ${event.tags.join(" ")}`]),
-      ].join(", ")
-    case "JobStarted":
-      return `by ${event.worker}, after waiting ${inWords(after.attempts.at(-1)!.waitMs)}`
-    case "JobProgressed":
-      return `${event.percent} %${event.message === undefined ? "" : `: ${event.message}`}`
-    case "JobStepCompleted":
-      return `step ${event.name} is done`
-    case "JobCompleted":
-      return `after running ${ranFor(context)}`
-    case "JobAttemptFailed":
-      return `after running ${ranFor(context)}: ${inText(event.error)}; ${next(event.retry_at, at)}`
-    case "JobStalled":
-      return `after running ${ranFor(context)}: ${STALLS[event.reason]}; ${next(event.retry_at, at)}`
-    case "JobDeadLettered":
-      return event.reason === "attempts_used_up"
-        ? `its attempts are used up (${before.failures} of ${before.maxAttempts})`
-        : "its error is not one to retry"
-    case "JobCancelled": {
-      const during =
-        before.status === "processing" ? `while attempt ${before.attempt} ran, for ${ranFor(context)}` : ""
-      return (
-        [during, event.reason ?? ""].filter((part) => part !== "").join(": ") || "before it was run again"
-      )
-    }
-    case "JobRedriven":
-      return `with all its attempts anew, due ${moment(event.due_at, at)}`
-    case "JobRescheduled":
-      return `due ${moment(event.due_at, at)}`
-    case "JobReprioritized":
-      return `from ${before.priority} to ${event.priority}`
-  }
-}
-
 const toneOf = ({ _tag }: JobEvent): Tone => {
   switch (_tag) {
     case "JobCompleted":
@@ -176,14 +115,3 @@ const toneOf = ({ _tag }: JobEvent): Tone => {
       return "plain"
   }
 }
-
-const ranFor = ({ after, at }: Context): string => inWords(at - (after.attempts.at(-1)?.startedAt ?? at))
-
-const inText = ({ message, name }: JobFailure): string => (message === "" ? name : `${name}: ${message}`)
-
-const next = (retryAt: number | null, at: number): string =>
-  retryAt === null ? "no further attempt" : `next attempt ${moment(retryAt, at)}`
-
-const moment = (dueAt: number, at: number): string => (dueAt <= at ? "at once" : `in ${inWords(dueAt - at)}`)
-
-const times = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`

@@ -3,7 +3,8 @@
  * Whatever users wrote stays on its line and cannot steer the terminal.
  */
 import type { JobStatus } from "../jobs/JobState.ts"
-import { inWords, type TimelineEntry, type TimelineSummary, type Tone } from "./JobTimeline.ts"
+import { inWords } from "./EventWords.ts"
+import type { TimelineEntry, TimelineSummary, Tone } from "./JobTimeline.ts"
 
 /** Characters of what happened, in words. */
 const WORDS_MAX = 300
@@ -31,20 +32,28 @@ const SUMMARY_TONES: Record<JobStatus, Tone> = {
 /** The line above the entries. */
 export const headline = (id: string, paint: Paint): string => paint("bold", id)
 
-/** One line: when, how long after the first event, which attempt, what. */
-export const entryLine = (entry: TimelineEntry, paint: Paint): string => {
+/** Widths of the columns before the words, and of what stands between two columns. */
+const TIME_WIDTH = 24
+const SINCE_WIDTH = 14
+const ATTEMPT_WIDTH = 4
+const TYPE_WIDTH = 18
+const GAP = "  "
+/** Where further lines of the same event begin. */
+const INDENT = " ".repeat(TIME_WIDTH + SINCE_WIDTH + ATTEMPT_WIDTH + TYPE_WIDTH + 4 * GAP.length)
+
+/** When, how long after the first event, which attempt, what; further words on lines of their own. */
+export const entryLines = (entry: TimelineEntry, paint: Paint): ReadonlyArray<string> => {
   const { attempt, recorded, sinceStartMs, tone, words } = entry
   const { event, recordedAt } = recorded
-  const since = `+${inWords(sinceStartMs)}`.padStart(14)
-  const number = attempt === undefined ? "  " : `#${attempt}`
-  const what = event._tag.padEnd(16)
-  return [
-    paint("dim", new Date(recordedAt).toISOString()),
-    paint("dim", since),
-    number.padStart(4),
-    painted(paint, tone, what),
-    printable(words),
-  ].join("  ")
+  const [first = "", ...others] = words.map(printable)
+  const columns = [
+    paint("dim", new Date(recordedAt).toISOString().padEnd(TIME_WIDTH)),
+    paint("dim", `+${inWords(sinceStartMs)}`.padStart(SINCE_WIDTH)),
+    (attempt === undefined ? "" : `#${attempt}`).padStart(ATTEMPT_WIDTH),
+    painted(paint, tone, event._tag.padEnd(TYPE_WIDTH)),
+    first,
+  ]
+  return [columns.join(GAP), ...others.map((line) => INDENT + line)]
 }
 
 /** The sums. */
