@@ -2,9 +2,9 @@
  * Opening a database file for one command and closing it after: to write, as its only owner, or to read, beside whoever
  * owns it.
  */
-import { Effect, FileSystem, Schema, type Scope } from "effect"
+import { Effect, Schema, type Scope } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import { dirname } from "node:path"
 import type { MigrationError } from "../sqlite/MigrationError.ts"
 import { Migrations } from "../sqlite/Migrations.ts"
@@ -49,8 +49,10 @@ export const open = (options: SqliteOptions): Effect.Effect<SqliteDatabase, SqlE
 
 /** The database, made when there is none, for the scope's use alone: refused while a server owns it. */
 export const openOwned = Effect.fnUntraced(function* (filename: string) {
-  const files = yield* FileSystem.FileSystem
-  yield* files.makeDirectory(dirname(filename), { recursive: true })
+  yield* Effect.try({
+    try: () => mkdirSync(dirname(filename), { recursive: true }),
+    catch: (cause) => toSqlError(cause, `create folder ${dirname(filename)}`),
+  })
   yield* Ownership.acquire(filename)
   return yield* open({ filename })
 })

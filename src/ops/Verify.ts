@@ -17,7 +17,7 @@ import type { RecordedEvent } from "../journal/Journal.ts"
 import type { MigrationError } from "../sqlite/MigrationError.ts"
 import { Migrations } from "../sqlite/Migrations.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import { toSqlError } from "../sqlite/SqliteError.ts"
+import { isCorrupt, toSqlError } from "../sqlite/SqliteError.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import { EXAMPLES_MAX, type Fault, Findings } from "./Findings.ts"
 import { type ArchivedPositions, checkVersions, NOTHING_ARCHIVED, PositionDensity } from "./JournalDensity.ts"
@@ -195,9 +195,15 @@ const scratch = Effect.fnUntraced(function* (
 
 /** `integrity_check` without the look-up of every row in every index: the comparison of rows would stumble on those. */
 const checkFile = (db: SqliteDatabase, findings: Findings): void => {
-  for (const row of db.prepareUncached(`PRAGMA ${KEPT}.quick_check(${EXAMPLES_MAX})`).all()) {
-    const detail = Object.values(row)[0]
-    if (detail !== "ok") findings.add("file", "file", String(detail))
+  try {
+    for (const row of db.prepareUncached(`PRAGMA ${KEPT}.quick_check(${EXAMPLES_MAX})`).iterate()) {
+      const detail = Object.values(row)[0]
+      if (detail !== "ok") findings.add("file", "file", String(detail))
+    }
+  } catch (cause) {
+    // The check itself ends at what it cannot make sense of.
+    if (!isCorrupt(cause)) throw cause
+    findings.add("file", "file", cause instanceof Error ? cause.message : String(cause))
   }
 }
 

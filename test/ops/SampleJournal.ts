@@ -1,0 +1,181 @@
+/**
+ * A database with at least one row in every projection table, and ways to damage it behind the journal's back.
+ */
+import { Effect, Layer } from "effect"
+import { DatabaseSync } from "node:sqlite"
+import { Project, ProjectBehavior, ProjectLive } from "../../src/domain/projects/Project.ts"
+import { ActorSystem } from "../../src/actor/ActorSystem.ts"
+import { SnapshotStore } from "../../src/actor/SnapshotStore.ts"
+import { eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
+import type { JobEvent } from "../../src/jobs/JobEvents.ts"
+import type { DomainEvent } from "../../src/journal/DomainEvent.ts"
+import { Journal } from "../../src/journal/Journal.ts"
+import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
+import type { EventModel } from "../../src/ops/Verify.ts"
+import { enqueued } from "../jobs/JobHistories.ts"
+import { databaseAt } from "../support/TestDatabase.ts"
+
+export const model: EventModel = { eventTypes, projections: () => projections(), snapshotKinds }
+
+/** Made of the projections alone, so that a new table is damaged and mended like all others. */
+export const projectionTables = projections().flatMap(({ tables }) => tables)
+
+/** The journal of a file, as a server opens it. */
+export const journalAt = (filename: string) =>
+  Layer.suspend(() => SqliteJournal.layer({ events: eventTypes, projections: projections() })).pipe(
+    Layer.provideMerge(databaseAt(filename)),
+    Layer.fresh,
+  )
+
+/** Actors over the journal of a file. */
+export const projectsAt = (filename: string) =>
+  ProjectLive.pipe(
+    Layer.provideMerge(ActorSystem.layer),
+    Layer.provideMerge(SnapshotStore.layer),
+    Layer.provideMerge(journalAt(filename)),
+  )
+
+export const JOB = "job_01k8w3e5r7fm2vx9q4ztd6yhb0"
+const WAITING = "job_01k8w3e5r7fm2vx9q4ztd6yhb1"
+const DEPENDENT = "job_01k8w3e5r7fm2vx9q4ztd6yhb2"
+const RENDER = "job_01k8w3e5r7fm2vx9q4ztd6yhb3"
+export const PROJECT = "proj_01k8w3e5r7fm2vx9q4ztd6yhb4"
+
+/** When the first event was recorded; the others follow a second apart. */
+export const START = Date.UTC(2026, 0, 1)
+const STEP_MS = 1_000
+
+const { settings } = ProjectBehavior.initial
+const project = { name: "First light", description: null, settings, owner: "user_1" }
+
+const jobEvents: ReadonlyArray<JobEvent> = [
+  enqueued({ idempotency_key: "once", tags: ["red", "green"] }),
+  { _tag: "JobStarted", attempt: 1, worker: "w" },
+  { _tag: "JobAttemptFailed", attempt: 1, error: { name: "Broken", message: "it broke" }, retry_at: START },
+  { _tag: "JobStarted", attempt: 2, worker: "w" },
+  { _tag: "JobCompleted", attempt: 2, result: { n: 1 } },
+]
+
+const streams: ReadonlyArray<readonly [string, ReadonlyArray<DomainEvent>]> = [
+  [JOB, jobEvents],
+  [WAITING, [enqueued({ concurrency_key: "tenant", priority: "low" })]],
+  [DEPENDENT, [enqueued({ depends_on: [WAITING], type: "other" })]],
+  [RENDER, [enqueued({ type: "render:canvas", queue: "renders", payload: { project_id: PROJECT } })]],
+  ["queue/mail", [{ _tag: "QueuePaused" }]],
+  [PROJECT, [{ _tag: "ProjectCreated", ...project } as DomainEvent]],
+  [
+    "key_01k8w3e5r7fm2vx9q4ztd6yhb5",
+    [
+      {
+        _tag: "ApiKeyCreated",
+        name: "admin",
+        prefix: "ro_live_x",
+        hash: "0".repeat(64),
+        owner: "user_1",
+        scopes: [],
+        tier: "free",
+      } as DomainEvent,
+    ],
+  ],
+]
+
+/** Writes the sample to a file that is closed again afterwards. */
+export const writeSample = (filename: string) =>
+  Effect.gen(function* () {
+    const journal = yield* Journal
+    let now = START
+    for (const [stream, events] of streams) {
+      for (const [version, event] of events.entries()) {
+        yield* journal.append([{ stream, expectedVersion: version, events: [event] }], now)
+        now += STEP_MS
+      }
+    }
+  }).pipe(Effect.provide(journalAt(filename)), Effect.orDie)
+
+/** Changes the sample's project so often that it has a snapshot. */
+export const writeSnapshot = (filename: string) =>
+  Effect.gen(function* () {
+    const client = (yield* Project.client)(PROJECT)
+    for (let n = 0; n < 120; n++) yield* client.Change({ name: `Light ${n}` })
+  }).pipe(Effect.provide(projectsAt(filename)), Effect.orDie)
+
+/** Uses a connection of its own. */
+export const withDatabase = <A>(filename: string, use: (database: DatabaseSync) => A): A => {
+  const database = new DatabaseSync(filename)
+  try {
+    return use(database)
+  } finally {
+    database.close()
+  }
+}
+
+/** Runs SQL that no part of the system would. */
+export const damage = (filename: string, sql: string): void =>
+  withDatabase(filename, (database) => database.exec(sql))
+
+/** Removes or changes events, which the journal itself refuses. */
+export const damageEvents = (filename: string, sql: string): void =>
+  withDatabase(filename, (database) => {
+    const triggers = database.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").all()
+    for (const { name } of triggers) database.exec(`DROP TRIGGER ${String(name)}`)
+    database.exec(sql)
+    for (const { sql } of triggers) database.exec(String(sql))
+  })
+
+/** Every row of every projection table. */
+export const rowsOf = (filename: string): Readonly<Record<string, ReadonlyArray<unknown>>> =>
+  withDatabase(filename, (database) =>
+    Object.fromEntries(
+      projectionTables.map((table) => [
+        table,
+        database
+          .prepare(`SELECT * FROM ${table}`)
+          .all()
+          .map((row) => JSON.stringify(row))
+          .toSorted(),
+      ]),
+    ),
+  )
+
+interface Column {
+  readonly name: string
+  readonly type: string
+  readonly pk: number
+}
+
+const columnsOf = (database: DatabaseSync, table: string): ReadonlyArray<Column> =>
+  database.prepare("SELECT name, type, pk FROM pragma_table_info(?)").all(table) as unknown as Array<Column>
+
+const FIRST_ROW = (table: string, columns: ReadonlyArray<Column>) => {
+  const keys = columns.filter(({ pk }) => pk > 0).map(({ name }) => name)
+  return `WHERE (${keys.join(", ")}) = (SELECT ${keys.join(", ")} FROM ${table} LIMIT 1)`
+}
+
+const other = ({ name, type }: Column): string =>
+  type === "INTEGER" ? `coalesce(${name}, 0) + 1000000` : `coalesce(${name}, '') || 'x'`
+
+/** Ways to make the rows of a table wrong. */
+export const damages = {
+  /** Takes a row away. */
+  missing: (filename: string, table: string): void =>
+    withDatabase(filename, (database) =>
+      database.exec(`DELETE FROM ${table} ${FIRST_ROW(table, columnsOf(database, table))}`),
+    ),
+  /** Adds a row with another key. */
+  extra: (filename: string, table: string): void =>
+    withDatabase(filename, (database) => {
+      const columns = columnsOf(database, table)
+      const values = columns.map((column) =>
+        column.pk > 0 || column.type === "TEXT" ? other(column) : column.name,
+      )
+      database.exec(`INSERT INTO ${table} SELECT ${values.join(", ")} FROM ${table} LIMIT 1`)
+    }),
+  /** Changes every value of a row that is not its key; answers whether there is one. */
+  changed: (filename: string, table: string): boolean =>
+    withDatabase(filename, (database) => {
+      const columns = columnsOf(database, table)
+      const set = columns.filter(({ pk }) => pk === 0).map((column) => `${column.name} = ${other(column)}`)
+      if (set.length > 0) database.exec(`UPDATE ${table} SET ${set.join(", ")} ${FIRST_ROW(table, columns)}`)
+      return set.length > 0
+    }),
+} as const
