@@ -16,7 +16,10 @@ export interface InlineProjection {
    * number a name has is no fact.
    */
   readonly dictionaries?: ReadonlyArray<string>
-  /** Applies recorded events in order. Whatever it throws undoes the append that carried them. */
+  /**
+   * Applies recorded events in order. Whatever it throws undoes the append that carried them. In a replay the `events` table
+   * holds later ones already, and a call gets more events than any append had: neither may make a difference.
+   */
   readonly project: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => void
   /** A transaction was rolled back: whatever is remembered of the tables may be wrong now. */
   readonly forget: () => void
