@@ -50,9 +50,9 @@ export const insertEvents = (
   })
 }
 
-type EventRow = Record<string, SQLOutputValue>
+type Row = Record<string, SQLOutputValue>
 
-const toRecorded = (row: EventRow, event: DomainEvent): RecordedEvent => ({
+const toRecorded = (row: Row, event: DomainEvent): RecordedEvent => ({
   position: row["position"] as number,
   stream: row["stream"] as string,
   version: row["version"] as number,
@@ -62,11 +62,11 @@ const toRecorded = (row: EventRow, event: DomainEvent): RecordedEvent => ({
 })
 
 /** The recorded event in a row of {@link SELECT_STREAM} or {@link SELECT_ALL}. Throws `UnreadableEvent`. */
-export const fromRow = (catalog: EventCatalog, row: EventRow): RecordedEvent =>
+export const fromRow = (catalog: EventCatalog, row: Row): RecordedEvent =>
   toRecorded(row, catalog.decode(row["type"] as string, row["revision"] as number, row["data"] as string))
 
 /** Like {@link fromRow}, and the data must fit the event's schema: for verification, not for hot paths. */
-export const fromRowChecked = (catalog: EventCatalog, row: EventRow): RecordedEvent =>
+export const fromRowChecked = (catalog: EventCatalog, row: Row): RecordedEvent =>
   toRecorded(
     row,
     catalog.decodeChecked(row["type"] as string, row["revision"] as number, row["data"] as string),

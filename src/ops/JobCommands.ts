@@ -6,7 +6,7 @@ import { Clock, Console, Effect, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as Config from "../Config.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
-import { history, jobIdOf } from "./JobHistory.ts"
+import { history, jobIdOf, jobStreamsOf } from "./JobHistory.ts"
 import { JobTimeline } from "./JobTimeline.ts"
 import { entryJson, entryLines, headline, type Paint, summaryJson, summaryLines } from "./TimelineText.ts"
 
@@ -31,7 +31,7 @@ const historyCommand = Command.make(
     const { queueDbPath } = yield* Config.load
     const database = yield* DatabaseFile.openExisting(queueDbPath)
     const timeline = new JobTimeline()
-    yield* history(database, id, timeline, { follow }).pipe(
+    yield* history(jobStreamsOf(database), id, timeline, { follow }).pipe(
       Stream.runForEach((entry) => {
         if (json) return Console.log(entryJson(entry))
         const isFirst = entry.recorded.version === 1

@@ -10,8 +10,8 @@ import type { RecordedEvent } from "../journal/Journal.ts"
 import { isJobEvent, type JobEvent, jobEventTypes } from "../jobs/JobEvents.ts"
 import * as TypeId from "../security/TypeId.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import { toSqlError } from "../sqlite/SqliteError.ts"
-import { JobTimeline, type TimelineEntry } from "./JobTimeline.ts"
+import { resultCodeOf, toSqlError } from "../sqlite/SqliteError.ts"
+import type { JobTimeline, TimelineEntry } from "./JobTimeline.ts"
 
 /** Events read at a time. */
 const PAGE_EVENTS = 256
@@ -56,48 +56,70 @@ export const jobIdOf = (given: string): Result.Result<string, NotAJobId> => {
     : Result.fail(new NotAJobId({ given }))
 }
 
+/** Where streams are read. What it throws is a `SqlError` if it comes from SQLite. */
+export interface StreamSource {
+  /** Where it is, for people. */
+  readonly filename: string
+  readonly read: (
+    stream: string,
+    range: { readonly afterVersion: number; readonly limit: number },
+  ) => ReadonlyArray<RecordedEvent>
+}
+
+/** The journal in a database, for streams of jobs. */
+export const jobStreamsOf = (db: SqliteDatabase): StreamSource => {
+  const catalog = new EventCatalog(jobEventTypes)
+  return {
+    filename: db.filename,
+    read: (stream, { afterVersion, limit }) =>
+      db
+        .prepare(SELECT_STREAM)
+        .all(stream, afterVersion, limit)
+        .map((row) => fromRow(catalog, row)),
+  }
+}
+
+type HistoryError = SqlError | UnknownJob | UnreadableHistory
+
 /**
  * The entries of a job's timeline, oldest first, taken in by `timeline`. With `follow` the stream goes on until the job
  * ends; it fails when the job has no events.
  */
 export const history = (
-  db: SqliteDatabase,
+  source: StreamSource,
   id: string,
   timeline: JobTimeline,
   options: { readonly follow: boolean },
-): Stream.Stream<TimelineEntry, SqlError | UnknownJob | UnreadableHistory> => {
-  const catalog = new EventCatalog(jobEventTypes)
-
-  const page = Effect.gen(function* () {
-    const rows = yield* Effect.try({
-      try: () => db.prepare(SELECT_STREAM).all(id, timeline.version, PAGE_EVENTS),
-      catch: (cause) => toSqlError(cause, `read ${id}`),
-    })
-    if (rows.length === 0 && timeline.version === 0) {
-      return yield* new UnknownJob({ id, filename: db.filename })
-    }
-    return yield* Effect.try({
+): Stream.Stream<TimelineEntry, HistoryError> => {
+  const page = Effect.suspend((): Effect.Effect<ReadonlyArray<TimelineEntry>, HistoryError> => {
+    const range = { afterVersion: timeline.version, limit: PAGE_EVENTS }
+    return Effect.try({
       try: () =>
-        rows
-          .map((row) => fromRow(catalog, row))
+        source
+          .read(id, range)
           .filter((recorded): recorded is RecordedEvent<JobEvent> => isJobEvent(recorded.event))
           .map((recorded) => timeline.take(recorded)),
-      catch: (cause) =>
-        new UnreadableHistory({ id, detail: cause instanceof Error ? cause.message : String(cause) }),
+      catch: (cause) => errorOf(id, cause),
     })
   })
 
-  const more: Effect.Effect<
-    ReadonlyArray<TimelineEntry> | undefined,
-    SqlError | UnknownJob | UnreadableHistory
-  > = Effect.flatMap(page, (entries) => {
-    if (entries.length > 0) return Effect.succeed(entries)
-    if (!options.follow || timeline.isFinished) return Effect.succeed(undefined)
-    return Effect.andThen(Effect.sleep(POLL_INTERVAL), more)
-  })
+  const more: Effect.Effect<ReadonlyArray<TimelineEntry> | undefined, HistoryError> = Effect.flatMap(
+    page,
+    (entries) => {
+      if (entries.length > 0) return Effect.succeed(entries)
+      if (timeline.version === 0) return Effect.fail(new UnknownJob({ id, filename: source.filename }))
+      if (!options.follow || timeline.isFinished) return Effect.succeed(undefined)
+      return Effect.andThen(Effect.sleep(POLL_INTERVAL), more)
+    },
+  )
 
   return Stream.fromEffectRepeat(more).pipe(
     Stream.takeWhile((entries) => entries !== undefined),
     Stream.flattenIterable,
   )
 }
+
+const errorOf = (id: string, cause: unknown): SqlError | UnreadableHistory =>
+  resultCodeOf(cause) === undefined
+    ? new UnreadableHistory({ id, detail: cause instanceof Error ? cause.message : String(cause) })
+    : toSqlError(cause, `read ${id}`)

@@ -42,6 +42,11 @@ export class PositionDensity {
     this.#events++
   }
 
+  /** After the last event: the journal has given positions up to `head`. */
+  end(head: number): void {
+    if (head > this.#last) this.#gap(this.#last + 1, head)
+  }
+
   #gap(first: number, last: number): void {
     const missing = last - first + 1 - this.#archived.countWithin(first, last)
     if (missing <= 0) return

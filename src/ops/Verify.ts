@@ -107,8 +107,10 @@ export const verify = Effect.fnUntraced(function* (
 
     const missing = yield* read(() => missingObjects(db, findings))
     yield* read(() => {
-      // From here on `events` is the journal of the database under test, also for the projections.
-      db.exec(`DROP TABLE ${MADE}.events`)
+      leaveOnly(
+        db,
+        new Set(projections.flatMap(({ dictionaries = [], tables }) => tables.concat(dictionaries))),
+      )
       for (const table of projections.flatMap(({ dictionaries = [] }) => dictionaries)) {
         if (!missing.has(table)) db.exec(`INSERT INTO ${MADE}.${table} SELECT * FROM ${KEPT}.${table}`)
       }
@@ -133,6 +135,7 @@ export const verify = Effect.fnUntraced(function* (
       }
       if (onEvent !== undefined) for (const event of page.events) onEvent(event)
     }
+    density.end(total)
     onProgress({ task: "folding the journal", done: total, total })
 
     const streams = yield* read(() => checkVersions(db, findings))
@@ -204,6 +207,18 @@ const checkFile = (db: SqliteDatabase, findings: Findings): void => {
     // The check itself ends at what it cannot make sense of.
     if (!isCorrupt(cause)) throw cause
     findings.add("file", "file", cause instanceof Error ? cause.message : String(cause))
+  }
+}
+
+const SELECT_TABLES = `SELECT name FROM ${MADE}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
+
+/**
+ * Drops what no projection makes from the scratch: from then on its name, `events` before all, means that of the database
+ * under test, also in the projections' own statements.
+ */
+const leaveOnly = (db: SqliteDatabase, made: ReadonlySet<string>): void => {
+  for (const { name } of db.prepareUncached(SELECT_TABLES).all()) {
+    if (!made.has(name as string)) db.exec(`DROP TABLE ${MADE}.${String(name)}`)
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { type JobEvent, jobEventTypes } from "../../src/jobs/JobEvents.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as DatabaseFile from "../../src/ops/DatabaseFile.ts"
-import { history, jobIdOf } from "../../src/ops/JobHistory.ts"
+import { history, jobIdOf, jobStreamsOf } from "../../src/ops/JobHistory.ts"
 import { JobTimeline, type TimelineEntry } from "../../src/ops/JobTimeline.ts"
 import { entryJson, entryLines, type Paint, PLAIN, summaryLines } from "../../src/ops/TimelineText.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
@@ -356,7 +356,7 @@ describe("the history of a job", () => {
   )
   const read = (filename: string, id: string) =>
     Effect.flatMap(DatabaseFile.openExisting(filename), (database) =>
-      tagsOf(history(database, id, new JobTimeline(), { follow: false })),
+      tagsOf(history(jobStreamsOf(database), id, new JobTimeline(), { follow: false })),
     ).pipe(Effect.scoped)
 
   it.effect("is read from the file", () =>
@@ -411,7 +411,7 @@ describe("the history of a job", () => {
         yield* append(0, enqueued())
         const database = yield* DatabaseFile.openExisting(filename)
         const following = yield* Effect.forkChild(
-          tagsOf(history(database, OTHER_JOB, new JobTimeline(), { follow: true })),
+          tagsOf(history(jobStreamsOf(database), OTHER_JOB, new JobTimeline(), { follow: true })),
         )
         yield* TestClock.adjust("1 minute")
         yield* append(1, { _tag: "JobStarted", attempt: 1, worker: "w" })

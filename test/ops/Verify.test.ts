@@ -297,6 +297,17 @@ describe("the density of positions", () => {
     assert.deepStrictEqual(gaps([2, 3, 7]), ["4: position 1 is missing; of positions 4 to 6, 3 are missing"])
   })
 
+  it("knows of those that the journal has given and that are missing at its end", () => {
+    const findings = new Findings()
+    const density = new PositionDensity(findings, NOTHING_ARCHIVED)
+    density.take(1)
+    density.end(3)
+    assert.deepStrictEqual(
+      findings.faults.map(({ examples }) => examples),
+      [["of positions 2 to 3, 2 are missing"]],
+    )
+  })
+
   it("misses none that are known to be archived", () => {
     const archived = new Set([1, 4, 5])
     const countWithin = (first: number, last: number) =>
