@@ -20,7 +20,7 @@ import { AttemptLog } from "./AttemptLog.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
 import { type JobFailure, type LogLine, wholeMillis } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
-import type { AnyJob } from "./JobType.ts"
+import type { AnyJobType } from "./JobType.ts"
 import { retryDelayMs } from "./Retry.ts"
 
 /** Characters of an error's message that are kept. */
@@ -33,7 +33,7 @@ const PROGRESS_JOURNAL_INTERVAL_MS = 1_000
 
 /** A type of job with the handler that runs it here. */
 export interface Registration {
-  readonly job: AnyJob
+  readonly job: AnyJobType
   readonly run: (payload: unknown, context: JobContext) => Effect.Effect<unknown, unknown>
   readonly concurrency: number | undefined
 }
@@ -105,7 +105,7 @@ const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands,
   )
 
 const tellFailure = Effect.fnUntraced(function* (
-  job: AnyJob,
+  job: AnyJobType,
   lease: Lease,
   commands: LeaseCommands,
   cause: Cause.Cause<unknown>,
@@ -207,7 +207,7 @@ interface AttemptFailure {
 }
 
 /** What a cause says of the attempt: the handler's typed error, a defect, or an interruption from within. */
-const describe = (job: AnyJob, cause: Cause.Cause<unknown>): AttemptFailure => {
+const describe = (job: AnyJobType, cause: Cause.Cause<unknown>): AttemptFailure => {
   const failure = cause.reasons.find(Cause.isFailReason)
   if (failure === undefined) {
     const defect = Cause.squash(cause)

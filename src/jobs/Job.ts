@@ -4,7 +4,8 @@
  */
 import { Context, Duration, Effect, Layer, Logger, Schema } from "effect"
 import { wholeMillis } from "./JobEvents.ts"
-import type { Job } from "./JobType.ts"
+import type { JobContext } from "./JobContext.ts"
+import type { JobType } from "./JobType.ts"
 import { Queue } from "./Queue.ts"
 import { DEFAULT_RETRY, type RetryPolicy } from "./Retry.ts"
 
@@ -12,7 +13,25 @@ import { DEFAULT_RETRY, type RetryPolicy } from "./Retry.ts"
 export const DEFAULT_QUEUE = "default"
 const DEFAULT_TIMEOUT: Duration.Input = "5 minutes"
 
-export type { Job } from "./JobType.ts"
+/** A type of job that can be given a handler. */
+export interface Job<Type extends string, Payload, Success, Failure> extends JobType<
+  Type,
+  Payload,
+  Success,
+  Failure
+> {
+  /**
+   * Runs this type here: registers the handler with the queue for as long as the layer lives. When it goes, attempts
+   * under way may finish within the queue's grace, and what is left is handed back.
+   */
+  readonly toLayer: <R>(
+    handler: (payload: Payload, job: JobContext) => Effect.Effect<Success, Failure, R>,
+    options?: {
+      /** Attempts of this type at a time, in each queue. Default: the queue's. */
+      readonly concurrency?: number | undefined
+    },
+  ) => Layer.Layer<never, never, Queue | R>
+}
 
 /**
  * Defines a type of job. Payload, success and error default to nothing; what they encode to must be JSON. An error may

@@ -32,7 +32,7 @@ import { follow, type JobUpdate } from "./JobFeed.ts"
 import { type Priority, wholeMillis } from "./JobEvents.ts"
 import type { JobState, ProgressRecord } from "./JobState.ts"
 import { JobStore } from "./JobStore.ts"
-import type { Job } from "./JobType.ts"
+import type { JobType } from "./JobType.ts"
 import { LiveProgress } from "./LiveProgress.ts"
 import { DependencyTeller } from "./DependencyTeller.ts"
 import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
@@ -129,7 +129,7 @@ export class Queue extends Context.Service<
 >()("renderowl/jobs/Queue") {
   /** Submits a typed job. */
   static enqueue<Type extends string, Payload, Success, Failure>(
-    job: Job<Type, Payload, Success, Failure>,
+    job: JobType<Type, Payload, Success, Failure>,
     payload: Payload,
     options: EnqueueOptions = {},
   ): Effect.Effect<Enqueued, SubmitError, Queue> {

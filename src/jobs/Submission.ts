@@ -8,7 +8,7 @@ import type { EventMetadata, JournalError } from "../journal/Journal.ts"
 import type { JobSpec, NewJob } from "./Enqueue.ts"
 import { AlreadyExpired, InvalidDependency, InvalidPayload, UnknownJobType } from "./JobErrors.ts"
 import { type DependencyFailurePolicy, type Priority, wholeMillis } from "./JobEvents.ts"
-import type { AnyJob } from "./JobType.ts"
+import type { AnyJobType } from "./JobType.ts"
 
 /** A job as it is submitted by name: what HTTP clients send. */
 export interface Submission {
@@ -38,7 +38,7 @@ export interface Submission {
   readonly id?: string | undefined
   readonly metadata?: EventMetadata | undefined
   /** The definition whose schema has just encoded the payload, which then needs no other check. */
-  readonly encodedBy?: AnyJob | undefined
+  readonly encodedBy?: AnyJobType | undefined
 }
 
 /** Options of `Queue.enqueue`. */
@@ -61,7 +61,7 @@ export type DependencyStates = (
 ) => Effect.Effect<ReadonlyMap<string, { readonly isCompleted: boolean }>, JournalError>
 
 export interface PreparationServices {
-  readonly types: ReadonlyMap<string, AnyJob>
+  readonly types: ReadonlyMap<string, AnyJobType>
   readonly nextId: (now: number) => string
   readonly dependencyStates: DependencyStates
 }
@@ -203,7 +203,7 @@ const dependenciesFirst = (
 const isSuccess = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A> =>
   Exit.isExit(effect) && Exit.isSuccess(effect)
 
-const specOf = (submission: Submission, job: AnyJob, now: number): JobSpec => {
+const specOf = (submission: Submission, job: AnyJobType, now: number): JobSpec => {
   const { concurrencyKey, dueAt, expiresAt, idempotencyKey, tags } = submission
   const spec: { -readonly [Key in keyof JobSpec]: JobSpec[Key] } = {
     queue: submission.queue ?? job.queue,
