@@ -264,7 +264,7 @@ describe("a concurrency key", () => {
       yield* batch(TENANTS, keyed)
       yield* batch(TENANTS, keyed)
       for (let i = 0; i < JOBS; i += 1_000) yield* batch(1_000, () => ({ payload: { n: TENANTS } }))
-      while (done < JOBS) yield* settle
+      yield* Effect.repeat(settle, { until: () => done === JOBS })
       expect(waiting.running()).toHaveLength(TENANTS)
     }).pipe(Effect.provide(running(worker)))
   })
