@@ -59,6 +59,8 @@ export const layer = (settings: Settings) => {
     database: { filename: settings.queueDbPath, synchronous: settings.synchronous },
     concurrency: settings.queueConcurrency,
     grace: JOBS_GRACE,
+    archive: settings.archivePath,
+    archiveAfter: settings.archiveAfter,
   })
   const renders = Layer.mergeAll(RenderVideoLive, Renders.layer).pipe(
     Layer.provideMerge(RenderEngine.layer({ encoder: settings.videoEncoder })),

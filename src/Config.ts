@@ -3,8 +3,9 @@
  * one stops it with an error that names the setting.
  */
 import { join } from "node:path"
-import { Config, Option, Schema } from "effect"
+import { Config, Duration, Option, Schema } from "effect"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
+import { ARCHIVE_AFTER_MIN } from "./jobs/Retention.ts"
 
 interface Setting {
   readonly name: string
@@ -30,6 +31,17 @@ const wholeNumber = (minimum: number, maximum: number) =>
   Schema.FiniteFromString.pipe(Schema.check(Schema.isInt(), Schema.isBetween({ minimum, maximum })))
 const Port = wholeNumber(0, 65_535)
 const Concurrency = wholeNumber(1, 1_000)
+
+/** How long finished jobs stay in the journal. */
+export const ArchiveAge = Schema.DurationFromString.pipe(
+  Schema.check(
+    Schema.makeFilter(
+      (age) =>
+        (Duration.isFinite(age) && Duration.isGreaterThanOrEqualTo(age, Duration.fromInputUnsafe(ARCHIVE_AFTER_MIN))) ||
+        `at least ${ARCHIVE_AFTER_MIN}, such as 30 days`,
+    ),
+  ),
+)
 
 const SYNCHRONOUS = ["FULL", "NORMAL", "EXTRA", "OFF"] as const
 const VIDEO_ENCODERS = ["auto", "ffmpeg", "wasm"] as const
@@ -68,6 +80,22 @@ const all = Config.all({
     "FULL" as (typeof SYNCHRONOUS)[number],
     "FULL survives power loss, NORMAL a crash of the process",
   ),
+  archivePath: setting(
+    "ARCHIVE_PATH",
+    (name) => Config.option(Config.NonEmptyString(name)),
+    Option.none<string>(),
+    "the file that old jobs move to",
+    "$DATA_DIR/archive.db",
+  ),
+  archiveAfter: Config.map(
+    setting(
+      "ARCHIVE_AFTER",
+      (name) => Config.schema(Schema.Union([Schema.Literal("never"), ArchiveAge]), name),
+      "never",
+      "age at which completed and cancelled jobs move to the archive, such as 30 days",
+    ),
+    (age) => (age === "never" ? undefined : age),
+  ),
   queueConcurrency: setting(
     "QUEUE_CONCURRENCY",
     (name) => Config.schema(Concurrency, name),
@@ -99,8 +127,9 @@ const all = Config.all({
 })
 
 /** The settings of this process. */
-export const load = Config.map(all, ({ queueDbPath, ...rest }) => ({
+export const load = Config.map(all, ({ archivePath, queueDbPath, ...rest }) => ({
   ...rest,
+  archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),
   queueDbPath: Option.getOrElse(queueDbPath, () => join(rest.dataDir, "queue.db")),
 }))
 

@@ -14,6 +14,7 @@ import { JobList } from "./jobs/JobList.ts"
 import { JobStore } from "./jobs/JobStore.ts"
 import { Queue } from "./jobs/Queue.ts"
 import { QueueStats } from "./jobs/QueueStats.ts"
+import { Retention } from "./jobs/Retention.ts"
 import * as SqliteJournal from "./journal/SqliteJournal.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
 import { ReaderPool } from "./sqlite/ReaderPool.ts"
@@ -26,14 +27,19 @@ export interface RenderOwlConfig {
   readonly concurrency?: number | undefined
   /** How long running jobs may go on at shutdown. Default: 8 seconds. */
   readonly grace?: Duration.Input | undefined
+  /** The file that old jobs move to. Default: the database's name with `.archive` behind it. */
+  readonly archive?: string | undefined
+  /** Age at which finished jobs move there, looked at every hour. Default: never. */
+  readonly archiveAfter?: Duration.Input | undefined
 }
 
 /** The journal with every projection that is part of the append. */
-const journal = Layer.unwrap(
-  Effect.map(RecognisedKeys, (recognised) =>
-    SqliteJournal.layer({ events: eventTypes, projections: projections(recognised) }),
-  ),
-)
+const journal = (archive: string | undefined) =>
+  Layer.unwrap(
+    Effect.map(RecognisedKeys, (recognised) =>
+      SqliteJournal.layer({ events: eventTypes, projections: projections(recognised), archive }),
+    ),
+  )
 
 /** An open database whose schema is up to date. */
 const database = (config: SqliteClientConfig) =>
@@ -44,9 +50,22 @@ const database = (config: SqliteClientConfig) =>
     }),
   ).pipe(Layer.provideMerge(SqliteClient.layer(config)))
 
+/** What keeps the journal small, and can be used without the rest: see `db archive`. */
+export const retentionLayer = (config: Pick<RenderOwlConfig, "database" | "archive">) =>
+  Retention.layer.pipe(
+    Layer.provideMerge(ReaderPool.layer()),
+    Layer.provideMerge(journal(config.archive)),
+    Layer.provideMerge(RecognisedKeys.layer),
+    Layer.provideMerge(database(config.database)),
+  )
+
 /** The journal, the actors, the queue and what they know, over one database file. */
 export const layer = (config: RenderOwlConfig) =>
-  Layer.mergeAll(ProjectLive, ApiKeyLive).pipe(
+  Layer.mergeAll(
+    ProjectLive,
+    ApiKeyLive,
+    config.archiveAfter === undefined ? Layer.empty : Retention.hourly(config.archiveAfter),
+  ).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
         ActorSystem.layer,
@@ -56,8 +75,5 @@ export const layer = (config: RenderOwlConfig) =>
     Layer.provideMerge(
       Layer.mergeAll(SnapshotStore.layer, JobStore.layer, JobList.layer, QueueStats.layer, ProjectList.layer),
     ),
-    Layer.provideMerge(ReaderPool.layer()),
-    Layer.provideMerge(journal),
-    Layer.provideMerge(RecognisedKeys.layer),
-    Layer.provideMerge(database(config.database)),
+    Layer.provideMerge(retentionLayer(config)),
   )

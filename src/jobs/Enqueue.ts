@@ -8,7 +8,7 @@ import type { EventMetadata, Journal, JournalError } from "../journal/Journal.ts
 import { JobBehavior } from "./JobBehavior.ts"
 import { IdempotencyKeyReused } from "./JobErrors.ts"
 import { isJobEvent, type JobEnqueued } from "./JobEvents.ts"
-import { absent } from "./JobState.ts"
+import { absent, asArchived, isFinished } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
 import type { VersionedJob } from "./Turn.ts"
 
@@ -56,6 +56,19 @@ export const loadJob = (
     }
     return { id, state, version, position: events[0]?.position ?? Number.POSITIVE_INFINITY }
   })
+
+/** The job as a command finds it: one in the archive takes none. Only a finished one can be there. */
+export const loadForCommand = (
+  journal: Journal["Service"],
+  id: string,
+): Effect.Effect<VersionedJob, JournalError> =>
+  Effect.flatMap(loadJob(journal, id), (job) =>
+    isFinished(job.state)
+      ? Effect.map(journal.isArchived(id), (gone) =>
+          gone ? { ...job, state: asArchived(job.state) } : job,
+        )
+      : Effect.succeed(job),
+  )
 
 /** Finds the job that has an idempotency key of a queue. */
 export type FindByKey = (queue: string, key: string) => Effect.Effect<Keyed | undefined, JournalError>

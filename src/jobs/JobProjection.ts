@@ -183,6 +183,7 @@ export const jobProjection = (): InlineProjection => {
       if (isDependent || dependencies.exist(db)) dependencies.project(db, events)
       isDependent = false
     },
+    remove: removeJobs,
     forget: () => {
       rows = new Map()
       olderRows = new Map()
@@ -240,5 +241,40 @@ const count = (db: SqliteDatabase, changes: ReadonlyArray<RowChange>) => {
     if (jobs === 0) continue
     db.prepare(ADD_COUNT).run(row.queue, row.type, row.priority, row.status, jobs)
     if (jobs < 0) db.prepare(DROP_EMPTY_COUNT).run(row.queue, row.type, row.priority, row.status)
+  }
+}
+
+/** Index: the primary key. */
+const DELETE_ROWS = `DELETE FROM jobs WHERE position IN (SELECT atom FROM json_each(?))
+  RETURNING queue, type, priority, status`
+const SUBTRACT_COUNT =
+  "UPDATE job_counts SET jobs = jobs - ? WHERE queue = ? AND type = ? AND priority = ? AND status = ?"
+/** Index: the primary key of job_keys. */
+const DELETE_KEY =
+  "DELETE FROM job_keys WHERE queue = (SELECT id FROM queue_names WHERE name = ?) AND key = ? AND position = ?"
+const DELETE_TAG = "DELETE FROM job_tags WHERE tag = ? AND position = ?"
+
+/**
+ * Takes jobs out that leave for the archive: every row that their first events have made, and their place in the counts.
+ * They are finished, and finished rows are not remembered, so there is nothing to forget.
+ */
+const removeJobs: InlineProjection["remove"] & {} = (db, events) => {
+  const positions: Array<number> = []
+  for (const { event, position } of events) {
+    if (!isJobEvent(event) || event._tag !== "JobEnqueued") continue
+    positions.push(position)
+    const { idempotency_key: key, queue, tags = [] } = event
+    if (key !== undefined) db.prepare(DELETE_KEY).run(queue, key, position)
+    for (const tag of tags) db.prepare(DELETE_TAG).run(tag, position)
+  }
+  const counts = new Map<string, { readonly of: ReadonlyArray<number>; jobs: number }>()
+  for (const row of db.prepare(DELETE_ROWS).all(JSON.stringify(positions))) {
+    const of = ["queue", "type", "priority", "status"].map((column) => row[column] as number)
+    const count = counts.get(of.join()) ?? { of, jobs: 0 }
+    counts.set(of.join(), { of, jobs: count.jobs + 1 })
+  }
+  for (const { jobs, of } of counts.values()) {
+    db.prepare(SUBTRACT_COUNT).run(jobs, ...of)
+    db.prepare(DROP_EMPTY_COUNT).run(...of)
   }
 }

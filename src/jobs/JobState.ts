@@ -19,6 +19,8 @@ export type StoredStatus =
   | "completed"
   | "dead_letter"
   | "cancelled"
+  /** Only to decide on: the job's stream is in the archive, see {@link asArchived}. */
+  | "archived"
 
 /** As people see it. */
 export const JOB_STATUSES = [
@@ -133,7 +135,10 @@ export const statusAt = (state: JobState, now: number): JobStatus => {
 
 /** Whether nothing but a redrive can happen to the job any more. */
 export const isFinished = ({ status }: JobState): boolean =>
-  status === "completed" || status === "dead_letter" || status === "cancelled"
+  status === "completed" || status === "dead_letter" || status === "cancelled" || status === "archived"
+
+/** As it is decided on once its stream is in the archive, where nothing can follow it: no command is taken. */
+export const asArchived = (state: JobState): JobState => ({ ...state, status: "archived" })
 
 /** Whether the job has been enqueued and no attempt of it is under way or wanted. */
 export const isUnstarted = ({ status }: JobState): boolean => status === "waiting" || status === "blocked"

@@ -7,7 +7,7 @@ import type { Journal, JournalError } from "../journal/Journal.ts"
 import { Admission } from "./Admission.ts"
 import type { Registration } from "./Attempt.ts"
 import type { Attempts } from "./Attempts.ts"
-import { deduplicate, type Enqueued, type Keyed, loadJob, type NewJob } from "./Enqueue.ts"
+import { deduplicate, type Enqueued, type Keyed, loadForCommand, loadJob, type NewJob } from "./Enqueue.ts"
 import { isExpired, JobBehavior } from "./JobBehavior.ts"
 import { JobNotFound, QueueDraining } from "./JobErrors.ts"
 import { priorityCode } from "./JobRow.ts"
@@ -216,7 +216,7 @@ export class QueueTurn extends Turn {
   }
 
   #loadAndCommand(message: CommandMessage): Effect.Effect<void> {
-    return this.#load(message.id).pipe(
+    return loadForCommand(this.#queue.journal, message.id).pipe(
       Effect.map((job) => this.#command(this.include(job), message)),
       Effect.catch((error) => Effect.sync(() => message.answer(Exit.fail(error)))),
       Effect.catchDefect((defect) => Effect.sync(() => message.answer(Exit.die(defect)))),

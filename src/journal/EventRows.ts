@@ -14,8 +14,9 @@ const INSERT = new MultiRowInsert({ into: `INSERT INTO events (${COLUMNS})`, col
 export const SELECT_STREAM = `SELECT ${COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?`
 /** The journal after a position. Index: the primary key. */
 export const SELECT_ALL = `SELECT ${COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?`
-/** The last position. Index: the primary key. */
-export const SELECT_HEAD = "SELECT max(position) AS position FROM events"
+/** The last position, of what is here and of what was archived. Indexes: two primary keys, one seek each. */
+export const SELECT_HEAD = `SELECT max(last_position, coalesce((SELECT max(position) FROM events), 0)) AS position
+  FROM archived WHERE id = 1`
 /** The last version of a stream. Index: UNIQUE (stream, version), one seek. */
 export const SELECT_VERSION = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
 /**
@@ -24,6 +25,18 @@ export const SELECT_VERSION = "SELECT coalesce(max(version), 0) AS version FROM 
  */
 export const SELECT_MISSING_VERSIONS = `SELECT key AS stream, atom AS version FROM json_each(?)
   WHERE NOT EXISTS (SELECT 1 FROM events WHERE stream = key AND version = atom)`
+
+/** A row of `events` as SQLite gives it: the data as the text that was written, whatever this release makes of it. */
+export type EventRow = {
+  readonly position: number
+  readonly stream: string
+  readonly version: number
+  readonly type: string
+  readonly revision: number
+  readonly data: string
+  readonly metadata: string | null
+  readonly recorded_at: number
+}
 
 const encodeMetadata = (metadata: EventMetadata | undefined): string | null => {
   if (metadata === undefined) return null

@@ -6,6 +6,8 @@
 import { Effect, Exit, type Semaphore } from "effect"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { isDiskFull, isUniqueViolation } from "../sqlite/SqliteError.ts"
+import { type Archive, archivedTotals, mayHaveLeft } from "./Archive.ts"
+import type { StoredStream } from "./ArchiveBlock.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
 import { insertEvents, SELECT_HEAD, SELECT_MISSING_VERSIONS, SELECT_VERSION } from "./EventRows.ts"
 import type { InlineProjection } from "./InlineProjection.ts"
@@ -17,6 +19,7 @@ import {
   type StreamAppend,
   VersionConflict,
 } from "./Journal.ts"
+import { removeStreams } from "./StreamRemoval.ts"
 
 /** Events that one transaction takes at most, unless a single append holds more. The rest waits one turn. */
 const MAX_EVENTS_PER_COMMIT = 8_192
@@ -42,6 +45,8 @@ export interface CommitStats {
 /** Collects appends and commits them in groups. It is bounded by its callers: an actor has one append under way. */
 export class GroupCommit {
   readonly #db: SqliteDatabase
+  readonly #writeLock: Semaphore.Semaphore
+  readonly #archive: Archive
   readonly #commitNext: Effect.Effect<void>
   readonly #catalog: EventCatalog
   readonly #projections: ReadonlyArray<InlineProjection>
@@ -53,6 +58,8 @@ export class GroupCommit {
   /** Last versions of streams, as they would be if the transaction under way commits; in two generations. */
   #versions = new Map<string, number>()
   #olderVersions = new Map<string, number>()
+  /** What has left for the archive. */
+  #archived
   #stats = { commits: 0, events: 0, failures: 0 }
 
   constructor(options: {
@@ -61,9 +68,13 @@ export class GroupCommit {
     readonly writeLock: Semaphore.Semaphore
     readonly catalog: EventCatalog
     readonly projections: ReadonlyArray<InlineProjection>
+    readonly archive: Archive
     readonly onCommit: (events: ReadonlyArray<RecordedEvent>) => void
   }) {
     this.#db = options.db
+    this.#writeLock = options.writeLock
+    this.#archive = options.archive
+    this.#archived = archivedTotals(options.db)
     this.#commitNext = options.writeLock.withPermit(
       Effect.sync(() => {
         this.#scheduled = false
@@ -74,7 +85,7 @@ export class GroupCommit {
     this.#catalog = options.catalog
     this.#projections = options.projections
     this.#onCommit = options.onCommit
-    this.#head = (options.db.prepare(SELECT_HEAD).get()?.["position"] as number | null) ?? 0
+    this.#head = options.db.prepare(SELECT_HEAD).get()!["position"] as number
   }
 
   /** The position of the last durable event. */
@@ -98,6 +109,31 @@ export class GroupCommit {
       this.#pending.push({ appends, recordedAt, size, answer: resume })
       this.#schedule()
     })
+  }
+
+  /**
+   * Takes whole streams out of the journal, with the rows that projections made of them, in one transaction: the archive
+   * has them. Answers those that went; one that was written to since it was read stays.
+   */
+  remove(streams: ReadonlyArray<StoredStream>): Effect.Effect<ReadonlyArray<StoredStream>, JournalError> {
+    return this.#writeLock.withPermit(
+      Effect.try({
+        try: () => {
+          if (this.#closed) throw new Error("the journal is closed")
+          const gone = removeStreams(this.#db, this.#catalog, this.#projections, streams)
+          for (const { stream } of gone) {
+            this.#versions.delete(stream)
+            this.#olderVersions.delete(stream)
+          }
+          this.#archived = archivedTotals(this.#db)
+          return gone
+        },
+        catch: (cause) => {
+          this.#forget()
+          return isDiskFull(cause) ? storeFull(cause) : storeFailed(cause)
+        },
+      }),
+    )
   }
 
   /** Commits what is pending and refuses what comes later. */
@@ -206,7 +242,7 @@ export class GroupCommit {
   /**
    * Gives the events of an append their versions and positions; answers the last position used. A version that does
    * not exist yet is refused, since it would leave a gap: here, or later when it is `unseen`. One that is taken is
-   * refused by the unique index.
+   * refused by the unique index, or by the archive where the stream is there.
    */
   #record(
     pending: PendingAppend,
@@ -221,6 +257,8 @@ export class GroupCommit {
         const known = this.#versions.get(stream) ?? this.#olderVersions.get(stream)
         if (known === undefined) unseen.set(stream, expectedVersion)
         else if (known !== expectedVersion) throw versionConflict(stream, expectedVersion)
+      } else if (mayHaveLeft(this.#archived, stream) && this.#archive.has(this.#archived, stream)) {
+        throw versionConflict(stream, expectedVersion)
       }
       let version = expectedVersion
       for (const event of events) {

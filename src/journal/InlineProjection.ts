@@ -1,7 +1,7 @@
 /**
  * Projections that are part of the append itself: their rows commit in the same transaction as the events, so a reader
  * never sees one without the other. They are functions of the events alone, so that replaying the journal into empty
- * tables gives the same rows.
+ * tables gives the same rows – also after streams have left it for the archive.
  */
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import type { RecordedEvent } from "./Journal.ts"
@@ -21,6 +21,11 @@ export interface InlineProjection {
    * holds later ones already, and a call gets more events than any append had: neither may make a difference.
    */
   readonly project: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => void
+  /**
+   * Undoes what whole streams have made of the tables, as if their events had never been: they leave for the archive in
+   * this transaction, and are still in `events`. Absent: it makes nothing of streams that can be archived.
+   */
+  readonly remove?: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => void
   /** A transaction was rolled back: whatever is remembered of the tables may be wrong now. */
   readonly forget: () => void
 }

@@ -28,7 +28,7 @@ export interface RecordedEvent<E extends DomainEvent = DomainEvent> {
   readonly event: E
 }
 
-/** New events of one stream, to follow the version `expectedVersion` (0: the stream does not exist yet). */
+/** New events of one stream, to follow the version `expectedVersion` (0: the stream never was). */
 export interface StreamAppend {
   readonly stream: string
   readonly expectedVersion: number
@@ -36,7 +36,10 @@ export interface StreamAppend {
   readonly metadata?: EventMetadata | undefined
 }
 
-/** Somebody else wrote to the stream first: what the appender decided on is out of date. */
+/**
+ * Somebody else wrote to the stream first: what the appender decided on is out of date. Or the stream is in the archive,
+ * where nothing can follow it.
+ */
 export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
   stream: Schema.String,
   expectedVersion: Schema.Number,
@@ -67,12 +70,17 @@ export class Journal extends Context.Service<
       appends: ReadonlyArray<StreamAppend>,
       recordedAt: number,
     ) => Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError>
-    /** The events of one stream after a version (default 0), oldest first. */
+    /** The events of one stream after a version (default 0), oldest first, wherever they are. */
     readonly readStream: (
       stream: string,
       options?: { readonly afterVersion?: number | undefined; readonly limit?: number | undefined },
     ) => Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError>
-    /** At most `limit` events after a position, of all streams, oldest first. */
+    /** Whether a stream has left for the archive: it can be read, and nothing can be appended to it. */
+    readonly isArchived: (stream: string) => Effect.Effect<boolean, JournalError>
+    /**
+     * At most `limit` events after a position, of all streams, oldest first; archived ones are passed over, as if they had
+     * never been.
+     */
     readonly readAll: (options: {
       readonly afterPosition: number
       readonly limit: number

@@ -1,60 +1,78 @@
 /**
  * The journal in one SQLite file: a single writer with group commit and inline projections, and point reads on a
- * read-only connection. Rows are immutable; the tables refuse UPDATE and DELETE.
+ * read-only connection. Rows are immutable: the tables refuse UPDATE, and any DELETE but that of whole streams which the
+ * archive beside it has taken in. A stream that is not here is looked for there.
  */
-import { Effect, Layer, Stream } from "effect"
-import type { SQLInputValue } from "node:sqlite"
+import { Context, Effect, Layer, Stream } from "effect"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
+import { IN_MEMORY } from "../sqlite/SqliteDatabase.ts"
+import { Archive } from "./Archive.ts"
+import { ArchiveError } from "./ArchiveError.ts"
+import { JournalArchive, makeArchiving } from "./Archiving.ts"
 import { EventCatalog, type EventType } from "./DomainEvent.ts"
-import { fromRow, SELECT_ALL, SELECT_STREAM } from "./EventRows.ts"
+import { fromRow, SELECT_ALL } from "./EventRows.ts"
 import { GroupCommit } from "./GroupCommit.ts"
 import type { InlineProjection } from "./InlineProjection.ts"
 import { Journal, JournalError, type RecordedEvent, StoreFailed } from "./Journal.ts"
+import { StreamReader } from "./StreamReader.ts"
 import { Wakeups } from "./Wakeups.ts"
 
 /** Events a subscription reads at a time. */
 const SUBSCRIPTION_PAGE = 256
-/** SQLite reads a negative LIMIT as none. */
-const NO_LIMIT = -1
+
+/** Where the archive of a database is, unless something says otherwise. */
+export const archiveBeside = (database: string): string =>
+  database === IN_MEMORY ? IN_MEMORY : `${database}.archive`
 
 /**
  * A journal over the `events` table of the `SqliteClient`'s database. `events` lists every type that may be stored,
- * `projections` run inside each append in the order given.
+ * `projections` run inside each append in the order given, `archive` is the file that streams may leave for (default:
+ * {@link archiveBeside} the database).
  */
 export const layer = (options: {
   readonly events: ReadonlyArray<EventType>
   readonly projections: ReadonlyArray<InlineProjection>
-}): Layer.Layer<Journal, never, SqliteClient> =>
-  Layer.effect(
-    Journal,
+  readonly archive?: string | undefined
+}): Layer.Layer<Journal | JournalArchive, never, SqliteClient> =>
+  Layer.effectContext(
     Effect.gen(function* () {
-      const { writer, reader, writeLock } = yield* SqliteClient
+      const { filename, writer, reader, writeLock } = yield* SqliteClient
       const catalog = new EventCatalog(options.events)
+      const archive = yield* Effect.acquireRelease(
+        Effect.sync(() => new Archive(options.archive ?? archiveBeside(filename))),
+        (archive) => Effect.sync(() => archive.close()),
+      )
       const wakeups = new Wakeups()
       const commits = new GroupCommit({
         db: writer,
         writeLock,
         catalog,
         projections: options.projections,
+        archive,
         onCommit: (events) => wakeups.notify(events),
       })
       yield* Effect.addFinalizer(() => commits.close)
 
-      const select = (sql: string, ...parameters: ReadonlyArray<SQLInputValue>) =>
-        Effect.try({
-          try: () =>
-            reader
-              .prepare(sql)
-              .all(...parameters)
-              .map((row) => fromRow(catalog, row)),
-          catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }),
-        })
+      const streams = new StreamReader({ journal: reader, archive, catalog })
+      const read = <A>(body: () => A): Effect.Effect<A, JournalError> =>
+        Effect.catchEager(
+          Effect.try({ try: body, catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }) }),
+          (error) =>
+            error.reason.cause instanceof ArchiveError
+              ? Effect.andThen(Effect.logError(error.reason.cause.message), Effect.fail(error))
+              : Effect.fail(error),
+        )
 
       const readStream: Journal["Service"]["readStream"] = (stream, range) =>
-        select(SELECT_STREAM, stream, range?.afterVersion ?? 0, range?.limit ?? NO_LIMIT)
+        read(() => streams.read(stream, range))
 
       const readAll: Journal["Service"]["readAll"] = ({ afterPosition, limit }) =>
-        select(SELECT_ALL, afterPosition, limit)
+        read(() =>
+          reader
+            .prepare(SELECT_ALL)
+            .all(afterPosition, limit)
+            .map((row) => fromRow(catalog, row)),
+        )
 
       /** Reads pages after a moving cursor, and waits for a commit whenever it has caught up. */
       const follow = (
@@ -78,9 +96,10 @@ export const layer = (options: {
           }),
         )
 
-      return Journal.of({
+      const journal = Journal.of({
         append: (appends, recordedAt) => commits.append(appends, recordedAt),
         readStream,
+        isArchived: (stream) => read(() => streams.isArchived(stream)),
         readAll,
         subscribe: ({ afterPosition }) =>
           follow(
@@ -98,5 +117,8 @@ export const layer = (options: {
           ),
         head: Effect.sync(() => commits.head),
       })
+      return Context.make(Journal, journal).pipe(
+        Context.add(JournalArchive, makeArchiving({ reader, catalog, commits, archive })),
+      )
     }),
   )

@@ -241,6 +241,7 @@ const successors: Record<JobState["status"], ReadonlyArray<JobState["status"]>> 
   completed: ["completed"],
   dead_letter: ["dead_letter", "waiting"],
   cancelled: ["cancelled", "waiting"],
+  archived: ["archived"],
 }
 
 describe("whatever commands come in whatever order", () => {

@@ -75,7 +75,7 @@ const play = Effect.fnUntraced(function* (
   return states
 })
 
-const statusCode = { ...ROW_STATUS, absent: -1 }
+const statusCode = { ...ROW_STATUS, absent: -1, archived: -1 }
 
 describe("the queue tables", () => {
   it.effect("equal the fold of the journal, row for row, however it was batched", () =>

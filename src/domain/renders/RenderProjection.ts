@@ -9,6 +9,7 @@ import { isJobEvent } from "../../jobs/JobEvents.ts"
 export const RENDER_JOB_TYPE = "render:canvas"
 
 const INSERT = "INSERT INTO renders (position, project) VALUES (?, ?)"
+const DELETE = "DELETE FROM renders WHERE position = ?"
 
 export const renderProjection = (): InlineProjection => ({
   name: "renders",
@@ -19,6 +20,12 @@ export const renderProjection = (): InlineProjection => ({
       const { payload } = event
       if (!Predicate.hasProperty(payload, "project_id") || typeof payload.project_id !== "string") continue
       db.prepare(INSERT).run(position, payload.project_id)
+    }
+  },
+  remove: (db, events) => {
+    for (const { event, position } of events) {
+      if (isJobEvent(event) && event._tag === "JobEnqueued" && event.type === RENDER_JOB_TYPE)
+        db.prepare(DELETE).run(position)
     }
   },
   forget: () => {},
