@@ -37,7 +37,8 @@ export const ArchiveAge = Schema.DurationFromString.pipe(
   Schema.check(
     Schema.makeFilter(
       (age) =>
-        (Duration.isFinite(age) && Duration.isGreaterThanOrEqualTo(age, Duration.fromInputUnsafe(ARCHIVE_AFTER_MIN))) ||
+        (Duration.isFinite(age) &&
+          Duration.isGreaterThanOrEqualTo(age, Duration.fromInputUnsafe(ARCHIVE_AFTER_MIN))) ||
         `at least ${ARCHIVE_AFTER_MIN}, such as 30 days`,
     ),
   ),

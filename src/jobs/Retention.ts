@@ -63,7 +63,9 @@ export class Retention extends Context.Service<
         const rows = yield* pool.query(SELECT_RIPE, [after, endedBefore])
         const last = Math.max(after, ...rows.map((row) => row["position"] as number))
         // No job ends before it was enqueued: what was enqueued from then on cannot be old enough.
-        const isOver = rows.every((row) => row["position"] !== last || (row["recorded_at"] as number) >= endedBefore)
+        const isOver = rows.every(
+          (row) => row["position"] !== last || (row["recorded_at"] as number) >= endedBefore,
+        )
         return {
           streams: rows
             .filter((row) => row["ripe"] === 1)
@@ -126,5 +128,6 @@ const told = ({ bytes, compressedBytes, firstUnreadable, streams, unreadable }: 
         jobs: unreadable,
         first: firstUnreadable,
       })
-    if (streams > 0) yield* Effect.logInfo("old jobs were archived", { jobs: streams, bytes, compressedBytes })
+    if (streams > 0)
+      yield* Effect.logInfo("old jobs were archived", { jobs: streams, bytes, compressedBytes })
   })

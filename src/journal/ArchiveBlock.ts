@@ -83,9 +83,7 @@ export const decodeStream = (text: Buffer, place: number): StoredStream => {
     if (end === -1) throw new Error("it does not end")
     const { events, stream } = JSON.parse(text.toString("utf8", place, end)) as {
       readonly stream: string
-      readonly events: ReadonlyArray<
-        readonly [number, number, string, number, string, string | null, number]
-      >
+      readonly events: ReadonlyArray<readonly [number, number, string, number, string, string | null, number]>
     }
     return {
       stream,
@@ -101,7 +99,9 @@ export const decodeStream = (text: Buffer, place: number): StoredStream => {
       })),
     }
   } catch (cause) {
-    throw new ArchiveCorrupt({ detail: `the line at byte ${place} of a block is unreadable: ${String(cause)}` })
+    throw new ArchiveCorrupt({
+      detail: `the line at byte ${place} of a block is unreadable: ${String(cause)}`,
+    })
   }
 }
 

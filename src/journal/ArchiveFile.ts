@@ -186,7 +186,9 @@ const requireFormat = (database: SqliteDatabase): void => {
     throw new ArchiveCorrupt({ detail: "it is not an archive of RenderOwl" })
   const format = pragma(database, "user_version")
   if (format !== FORMAT)
-    throw new ArchiveCorrupt({ detail: `it has the format ${String(format)}, and this release reads ${FORMAT}` })
+    throw new ArchiveCorrupt({
+      detail: `it has the format ${String(format)}, and this release reads ${FORMAT}`,
+    })
 }
 
 const attempt = <A>(filename: string, body: () => A): A => {

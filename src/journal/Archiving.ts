@@ -4,13 +4,12 @@
  * both: the journal's is the one that counts, and the next move finishes it.
  */
 import { Clock, Context, Effect } from "effect"
-import { isDeepStrictEqual } from "node:util"
-import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
+import type { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { type Archive, archivedTotals, type ArchivedTotals } from "./Archive.ts"
 import { BLOCK_BYTES, type StoredStream } from "./ArchiveBlock.ts"
 import { ArchiveCorrupt, ArchiveError, toArchiveError } from "./ArchiveError.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
-import { type EventRow, fromRow, SELECT_STREAM } from "./EventRows.ts"
+import { EVENT_COLUMNS, type EventRow, fromRow, SELECT_STREAM } from "./EventRows.ts"
 import type { GroupCommit } from "./GroupCommit.ts"
 import { JournalError, StoreFailed } from "./Journal.ts"
 
@@ -21,8 +20,12 @@ import { JournalError, StoreFailed } from "./Journal.ts"
 const REMOVED_TOGETHER_STREAMS = 64
 const REMOVED_TOGETHER_EVENTS = 512
 /** Streams read between two turns of the event loop. */
-const READ_TOGETHER = 64
+const READ_TOGETHER = 32
 const ALL_EVENTS = -1
+/** What `PRAGMA auto_vacuum` answers for INCREMENTAL. */
+const INCREMENTAL_VACUUM = 2
+/** Pages that go back to the file system at a time. */
+const PAGES_FREED_TOGETHER = 64
 /** Of an event's line beside its data and metadata. */
 const ROW_CHARACTERS = 60
 
@@ -77,12 +80,13 @@ export class JournalArchive extends Context.Service<
 >()("renderowl/journal/JournalArchive") {}
 
 export const makeArchiving = (options: {
-  readonly reader: SqliteDatabase
+  readonly client: Pick<SqliteClient["Service"], "reader" | "writer" | "writeLock">
   readonly catalog: EventCatalog
   readonly commits: GroupCommit
   readonly archive: Archive
 }): JournalArchive["Service"] => {
-  const { archive, catalog, commits, reader } = options
+  const { archive, catalog, commits } = options
+  const { reader, writeLock, writer } = options.client
   const totals = readJournal(() => archivedTotals(reader))
   const use = <A>(body: (totals: ArchivedTotals) => A): Effect.Effect<A, ArchiveError | JournalError> =>
     Effect.flatMap(totals, (now) =>
@@ -96,14 +100,12 @@ export const makeArchiving = (options: {
     return events.length === 0 ? undefined : { stream, events }
   }
 
-  /** Those of the streams that the archive now has as the journal has them. */
-  const requireEqual = (block: ReadonlyArray<StoredStream>) =>
+  /** Nothing leaves the journal that the archive does not give back as it was. */
+  const requireEqual = (streams: ReadonlyArray<StoredStream>) =>
     use((now) => {
-      for (const stored of block) {
+      for (const stored of streams) {
         const copy = archive.readCopy(now, stored.stream)
-        // Rows of SQLite have no prototype, and ours have.
-        const events = stored.events.map((row) => ({ ...row }))
-        if (copy !== undefined && isDeepStrictEqual(copy.events, events)) continue
+        if (copy !== undefined && isEqual(copy.events, stored.events)) continue
         const detail = `what was written of ${stored.stream} is not what is read`
         throw new ArchiveError({ filename: archive.filename, reason: new ArchiveCorrupt({ detail }) })
       }
@@ -112,18 +114,32 @@ export const makeArchiving = (options: {
   const moveBlock = Effect.fnUntraced(function* (block: ReadonlyArray<StoredStream>) {
     const at = yield* Clock.currentTimeMillis
     const { bytes, compressedBytes } = yield* use((now) => archive.add(now, block, at))
-    yield* aTurn
-    yield* requireEqual(block)
     let streams = 0
     let events = 0
     for (const batch of batchesOf(block)) {
       yield* aTurn
+      yield* requireEqual(batch)
       for (const gone of yield* commits.remove(batch)) {
         streams++
         events += gone.events.length
       }
     }
     return { ...NOTHING_MOVED, streams, events, bytes, compressedBytes, changed: block.length - streams }
+  })
+
+  /**
+   * Gives free pages back to the file system, where the database was made for that (`auto_vacuum = INCREMENTAL`). Elsewhere
+   * they are used again by what comes next, and the file keeps its size.
+   */
+  const shrink = Effect.suspend((): Effect.Effect<void, JournalError> => {
+    if (reader.prepare("PRAGMA auto_vacuum").get()?.["auto_vacuum"] !== INCREMENTAL_VACUUM) return Effect.void
+    const step = writeLock.withPermit(
+      readJournal(() => {
+        writer.exec(`PRAGMA incremental_vacuum(${PAGES_FREED_TOGETHER})`)
+        return writer.prepare("PRAGMA freelist_count").get()!["freelist_count"] === 0
+      }),
+    )
+    return Effect.asVoid(Effect.repeat(Effect.andThen(aTurn, step), { until: (isDone) => isDone }))
   })
 
   const move = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
@@ -148,6 +164,7 @@ export const makeArchiving = (options: {
     }
     if (block.length > 0) moved = addMoved(moved, yield* moveBlock(block))
     yield* use(() => archive.checkpoint())
+    yield* shrink
     return moved
   })
 
@@ -164,9 +181,15 @@ const isUnreadable = ({ reason }: JournalError): boolean =>
   reason._tag === "StoreFailed" &&
   (reason.cause as { readonly _tag?: unknown } | null)?._tag === "UnreadableEvent"
 
+const isEqual = (a: ReadonlyArray<EventRow>, b: ReadonlyArray<EventRow>): boolean =>
+  a.length === b.length && a.every((row, i) => EVENT_COLUMNS.every((column) => row[column] === b[i]![column]))
+
 /** About as many characters as its line in a block will have. */
 const sizeOf = ({ events }: StoredStream): number =>
-  events.reduce((size, { data, metadata }) => size + data.length + (metadata?.length ?? 0) + ROW_CHARACTERS, 0)
+  events.reduce(
+    (size, { data, metadata }) => size + data.length + (metadata?.length ?? 0) + ROW_CHARACTERS,
+    0,
+  )
 
 /** What leaves in one transaction each. */
 const batchesOf = function* (streams: ReadonlyArray<StoredStream>): Iterable<ReadonlyArray<StoredStream>> {

@@ -7,7 +7,17 @@ import type { DomainEvent, EventCatalog } from "./DomainEvent.ts"
 import type { EventMetadata, RecordedEvent } from "./Journal.ts"
 import { MultiRowInsert } from "./MultiRowInsert.ts"
 
-const COLUMNS = "position, stream, version, type, revision, data, metadata, recorded_at"
+export const EVENT_COLUMNS = [
+  "position",
+  "stream",
+  "version",
+  "type",
+  "revision",
+  "data",
+  "metadata",
+  "recorded_at",
+] as const
+const COLUMNS = EVENT_COLUMNS.join(", ")
 const INSERT = new MultiRowInsert({ into: `INSERT INTO events (${COLUMNS})`, columns: 8 })
 
 /** One stream after a version. Index: UNIQUE (stream, version). */

@@ -36,7 +36,8 @@ export const layer = (options: {
 }): Layer.Layer<Journal | JournalArchive, never, SqliteClient> =>
   Layer.effectContext(
     Effect.gen(function* () {
-      const { filename, writer, reader, writeLock } = yield* SqliteClient
+      const client = yield* SqliteClient
+      const { filename, writer, reader, writeLock } = client
       const catalog = new EventCatalog(options.events)
       const archive = yield* Effect.acquireRelease(
         Effect.sync(() => new Archive(options.archive ?? archiveBeside(filename))),
@@ -56,7 +57,10 @@ export const layer = (options: {
       const streams = new StreamReader({ journal: reader, archive, catalog })
       const read = <A>(body: () => A): Effect.Effect<A, JournalError> =>
         Effect.catchEager(
-          Effect.try({ try: body, catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }) }),
+          Effect.try({
+            try: body,
+            catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }),
+          }),
           (error) =>
             error.reason.cause instanceof ArchiveError
               ? Effect.andThen(Effect.logError(error.reason.cause.message), Effect.fail(error))
@@ -118,7 +122,7 @@ export const layer = (options: {
         head: Effect.sync(() => commits.head),
       })
       return Context.make(Journal, journal).pipe(
-        Context.add(JournalArchive, makeArchiving({ reader, catalog, commits, archive })),
+        Context.add(JournalArchive, makeArchiving({ client, catalog, commits, archive })),
       )
     }),
   )

@@ -44,7 +44,8 @@ export const removeStreams = (
     db.prepare(PERMIT).run(names)
     const { changes } = db.prepare(DELETE_STREAMS).run(names)
     db.prepare(END_PERMITS).run()
-    if (changes !== events.length) throw new Error(`${changes} events would leave instead of ${events.length}`)
+    if (changes !== events.length)
+      throw new Error(`${changes} events would leave instead of ${events.length}`)
     countArchived(db, leaving)
     return leaving
   })

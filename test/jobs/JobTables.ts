@@ -23,12 +23,22 @@ export const tables = Effect.map(SqliteClient, ({ writer }) =>
   Object.fromEntries(Object.entries(TABLES).map(([name, sql]) => [name, writer.prepareUncached(sql).all()])),
 )
 
-/** The tables after a fresh projection has read the journal, some events at a time. */
-export const rebuild = (events: ReadonlyArray<RecordedEvent>, chunks: ReadonlyArray<number>) =>
+/**
+ * The tables after a fresh projection has read the journal, some events at a time. `names`: the tables whose dictionaries it
+ * starts with, where other events than these gave names their numbers.
+ */
+export const rebuild = (
+  events: ReadonlyArray<RecordedEvent>,
+  chunks: ReadonlyArray<number>,
+  names?: Effect.Success<typeof tables>,
+) =>
   Effect.gen(function* () {
     const { writer } = yield* SqliteClient
     const catalog = new EventCatalog([...jobEventTypes, filler])
     const projection = jobProjection()
+    for (const table of ["queue_names", "job_types"])
+      for (const row of names?.[table] ?? [])
+        writer.prepareUncached(`INSERT INTO ${table} (id, name) VALUES (?, ?)`).run(row["id"]!, row["name"]!)
     writer.transaction(() => insertEvents(writer, catalog, events))
     for (let start = 0, i = 0; start < events.length; i++) {
       const end = start + chunks[i % chunks.length]!
