@@ -4,7 +4,7 @@
  * is not a job.
  */
 import { Cause, Clock, Context, Duration, Effect, Layer } from "effect"
-import { addMoved, JournalArchive, type Moved, NOTHING_MOVED } from "../journal/Archiving.ts"
+import { addMoved, JournalArchive, type Leaving, type Moved, NOTHING_MOVED } from "../journal/Archiving.ts"
 import type { ArchiveError } from "../journal/ArchiveError.ts"
 import type { JournalError } from "../journal/Journal.ts"
 import type { PoolError } from "../sqlite/PoolError.ts"
@@ -24,12 +24,13 @@ const MOVED_TOGETHER = 2_000
 
 /**
  * The next rows of `jobs` in the order of enqueueing: the ripe ones, and the last one whatever it is, to go on from. Index:
- * the primary key, as many rows as the page has; each of the answer costs one seek of the primary key of events.
+ * the primary key, as many rows as the page has; each of the answer costs two seeks in events.
  */
 export const SELECT_RIPE = `WITH page AS MATERIALIZED (
     SELECT position, status, finished_at FROM jobs WHERE position > ? ORDER BY position LIMIT ${ROWS_PER_PAGE}
   )
-  SELECT p.position, e.stream, e.recorded_at, p.status IN (2, 4) AND p.finished_at < ? AS ripe
+  SELECT p.position, e.stream, e.recorded_at, p.status IN (2, 4) AND p.finished_at < ? AS ripe,
+    (SELECT max(version) FROM events WHERE stream = e.stream) AS version
   FROM page p CROSS JOIN events e ON e.position = p.position
   WHERE ripe OR p.position = (SELECT max(position) FROM page)`
 // A job that an unfinished one depends on must stay: with the table of dependencies, `ripe` also asks that none exists.
@@ -70,7 +71,7 @@ export class Retention extends Context.Service<
           streams: rows
             .filter((row) => row["ripe"] === 1)
             .sort((a, b) => (a["position"] as number) - (b["position"] as number))
-            .map((row) => row["stream"] as string),
+            .map((row): Leaving => ({ stream: row["stream"] as string, version: row["version"] as number })),
           next: isOver ? undefined : last,
         }
       })
@@ -79,10 +80,10 @@ export class Retention extends Context.Service<
         const endedBefore = (yield* Clock.currentTimeMillis) - Duration.toMillis(olderThan)
         let ripe = 0
         let moved = NOTHING_MOVED
-        let waiting: Array<string> = []
+        let waiting: Array<Leaving> = []
         let position: number | undefined = 0
         while (position !== undefined) {
-          const { next, streams }: { next: number | undefined; streams: Array<string> } = yield* page(
+          const { next, streams }: Effect.Success<ReturnType<typeof page>> = yield* page(
             position,
             endedBefore,
           )

@@ -29,6 +29,13 @@ const PAGES_FREED_TOGETHER = 64
 /** Of an event's line beside its data and metadata. */
 const ROW_CHARACTERS = 60
 
+/** A stream that may leave, as it was when that was decided. */
+export interface Leaving {
+  readonly stream: string
+  /** Its last version then: one that was written to since stays. */
+  readonly version: number
+}
+
 /** What a move has done. */
 export interface Moved {
   readonly streams: number
@@ -73,7 +80,7 @@ export class JournalArchive extends Context.Service<
      * Moves these streams, in blocks of {@link BLOCK_BYTES} and with turns for everybody else in between. Whose they are
      * and whether they may go is the caller's business. It may be repeated: what has left already is passed over.
      */
-    readonly move: (streams: ReadonlyArray<string>) => Effect.Effect<Moved, ArchiveError | JournalError>
+    readonly move: (streams: ReadonlyArray<Leaving>) => Effect.Effect<Moved, ArchiveError | JournalError>
     /** What has left the journal so far. */
     readonly totals: Effect.Effect<ArchivedTotals, JournalError>
   }
@@ -142,11 +149,12 @@ export const makeArchiving = (options: {
     return Effect.asVoid(Effect.repeat(Effect.andThen(aTurn, step), { until: (isDone) => isDone }))
   })
 
-  const move = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
+  const move = Effect.fnUntraced(function* (leaving: ReadonlyArray<Leaving>) {
     let moved = NOTHING_MOVED
     let block: Array<StoredStream> = []
     let bytes = 0
-    for (const [index, name] of [...new Set(names)].entries()) {
+    const versions = new Map(leaving.map(({ stream, version }) => [stream, version]))
+    for (const [index, [name, version]] of [...versions].entries()) {
       if (index % READ_TOGETHER === READ_TOGETHER - 1) yield* aTurn
       const stored = yield* Effect.result(readJournal(() => readStored(name)))
       if (stored._tag === "Failure") {
@@ -155,6 +163,10 @@ export const makeArchiving = (options: {
         continue
       }
       if (stored.success === undefined) continue
+      if (stored.success.events.length !== version) {
+        moved = addMoved(moved, { ...NOTHING_MOVED, changed: 1 })
+        continue
+      }
       block.push(stored.success)
       bytes += sizeOf(stored.success)
       if (bytes < BLOCK_BYTES) continue

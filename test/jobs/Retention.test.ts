@@ -3,6 +3,7 @@ import { Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { mkdirSync, rmdirSync } from "node:fs"
+import { join } from "node:path"
 import { JobBehavior } from "../../src/jobs/JobBehavior.ts"
 import { jobEventTypes } from "../../src/jobs/JobEvents.ts"
 import { JobList } from "../../src/jobs/JobList.ts"
@@ -18,6 +19,7 @@ import { Journal } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
 import { ReaderPool } from "../../src/sqlite/ReaderPool.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
+import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import { forAll } from "../support/Property.ts"
 import { inMemory, onFile } from "../support/TestDatabase.ts"
 import { advance, settle } from "../support/Turns.ts"
@@ -28,23 +30,28 @@ import { ended, historyOf, Numbered, numbered, START } from "./QueueFixture.ts"
 const DAY_MS = 86_400_000
 
 /** A journal of jobs with all that keeps it small. */
-const storeOn = (database: typeof inMemory) =>
+const storeOn = (database: typeof inMemory, archive?: string) =>
   Layer.mergeAll(Retention.layer, JobStore.layer, JobList.layer, QueueStats.layer).pipe(
     Layer.provideMerge(ReaderPool.layer()),
     Layer.provideMerge(
-      Layer.suspend(() => SqliteJournal.layer({ events: jobEventTypes, projections: [jobProjection()] })),
+      Layer.suspend(() =>
+        SqliteJournal.layer({ events: jobEventTypes, projections: [jobProjection()], archive }),
+      ),
     ),
     Layer.provideMerge(database),
   )
 
 /** The store with a queue, at {@link START}; a job with an odd number fails at its only attempt. */
-const running = (layer = Layer.empty as Layer.Layer<never, never, Retention>, database = onFile) =>
+const running = (
+  layer = Layer.empty as Layer.Layer<never, never, Retention>,
+  store: ReturnType<typeof storeOn> = storeOn(onFile),
+) =>
   Layer.mergeAll(
     numbered((n) => (n % 2 === 1 ? Effect.fail("odd") : Effect.succeed(`result ${n}`))),
     layer,
   ).pipe(
     Layer.provideMerge(Queue.layer({ worker: "test", grace: 0 })),
-    Layer.provideMerge(storeOn(database)),
+    Layer.provideMerge(store),
     Layer.provideMerge(Layer.effectDiscard(TestClock.setTime(START))),
     Layer.orDie,
   )
@@ -64,10 +71,6 @@ const listed = Effect.flatMap(JobList, (list) =>
     jobs.map(({ id }) => id).toReversed(),
   ),
 )
-
-/** Waits for what happens away from the event loop: a reader process, a disk. The test's time limit ends a wait in vain. */
-const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
-  Effect.repeat(Effect.andThen(settle, condition), { until: (isSo) => isSo })
 
 describe("jobs that leave", () => {
   const histories = fc.record({
@@ -91,9 +94,8 @@ describe("jobs that leave", () => {
             const { state, version } = states.get(stream) ?? { state: JobBehavior.initial, version: 0 }
             now += command.pause
             const keyed = command.tag === "Enqueue" && jobs[index]![1]
-            const events = decide(state, command, now).map((event) =>
-              keyed ? { ...event, idempotency_key: `key ${index}` } : event,
-            )
+            const key = keyed ? { idempotency_key: `key ${index}` } : {}
+            const events = decide(state, command, now).map((event) => Object.assign(event, key))
             if (events.length === 0) continue
             yield* journal.append([{ stream, expectedVersion: version, events }], now)
             const after = events.reduce((before, event) => JobBehavior.evolve(before, event, now), state)
@@ -102,8 +104,8 @@ describe("jobs that leave", () => {
           const before = yield* Effect.forEach(states.keys(), (stream) => journal.readStream(stream))
           const archive = yield* JournalArchive
           yield* archive.move(
-            [...states].flatMap(([stream, { state }], i) =>
-              state.finishedAt !== undefined && leaving[i] === true ? [stream] : [],
+            [...states].flatMap(([stream, { state, version }], i) =>
+              state.finishedAt !== undefined && leaving[i] === true ? [{ stream, version }] : [],
             ),
           )
           const kept = yield* tables
@@ -191,7 +193,7 @@ describe("jobs that leave", () => {
     }).pipe(Effect.provide(running())),
   )
 
-  it.effect("refuse a command that came before they left", () =>
+  it.effect("stay when a command comes before they have left, and refuse one that comes after", () =>
     Effect.gen(function* () {
       const queue = yield* Queue
       const ids = yield* Effect.forEach(Array.from({ length: 100 }), () => enqueue(4, { delay: "1 day" }))
@@ -210,9 +212,24 @@ describe("jobs that leave", () => {
         { concurrency: "unbounded" },
       )
       const journal = yield* Journal
+      // Whoever was retried has run, and is too young again.
       for (const [i, id] of ids.entries())
         expect(outcomes[i]).toBe((yield* journal.isArchived(id)) ? "JobConflict" : "retried")
       expect((yield* audit).faults).toEqual([])
+    }).pipe(Effect.provide(running())),
+  )
+
+  it.effect("stay when they were retried between the look at them and their move", () =>
+    Effect.gen(function* () {
+      const queue = yield* Queue
+      const archive = yield* JournalArchive
+      const id = yield* enqueue(4, { delay: "1 day" })
+      yield* queue.cancel(id)
+      const { version } = yield* queue.get(id)
+      yield* queue.retry(id)
+      yield* ended(id)
+      expect(yield* archive.move([{ stream: id, version }])).toMatchObject({ streams: 0, changed: 1 })
+      expect(yield* listed).toEqual([id])
     }).pipe(Effect.provide(running())),
   )
 
@@ -268,29 +285,27 @@ describe("the server", () => {
       expect(yield* archived).toBe(1)
       yield* advance("1 minute")
       expect(yield* archived).toBe(2)
-    }).pipe(Effect.provide(running(Retention.hourly("30 minutes"), inMemory))),
+    }).pipe(Effect.provide(running(Retention.hourly("30 minutes"), storeOn(inMemory)))),
   )
 
   it.effect("tries again after a run that failed", () =>
     Effect.gen(function* () {
-      const { filename } = yield* SqliteClient
-      const archive = SqliteJournal.archiveBeside(filename)
+      const archive = join(yield* temporaryFolder, "archive.db")
       // A folder where the file should be.
       mkdirSync(archive)
-      yield* ended(yield* enqueue(2))
-      yield* advance("1 minute")
-      yield* advance("59 minutes")
-      expect(yield* Effect.flip(retain({ olderThan: "30 minutes" }))).toMatchObject({ _tag: "ArchiveError" })
-      yield* advance("1 minute")
-      rmdirSync(archive)
-      yield* until(
-        Effect.andThen(
-          advance("1 minute"),
-          Effect.map(totals, ({ streams }) => streams === 1),
-        ),
-      )
-      expect((yield* audit).faults).toEqual([])
-    }).pipe(Effect.provide(running(Retention.hourly("30 minutes")))),
+      yield* Effect.gen(function* () {
+        yield* ended(yield* enqueue(2))
+        yield* advance("61 minutes")
+        expect(yield* Effect.flip(retain({ olderThan: "30 minutes" }))).toMatchObject({
+          _tag: "ArchiveError",
+        })
+        expect(yield* listed).toHaveLength(1)
+        rmdirSync(archive)
+        yield* advance("5 minutes")
+        expect((yield* totals).streams).toBe(1)
+        expect(yield* listed).toEqual([])
+      }).pipe(Effect.provide(running(Retention.hourly("30 minutes"), storeOn(inMemory, archive))))
+    }),
   )
 })
 

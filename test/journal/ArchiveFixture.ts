@@ -3,6 +3,7 @@ import { Effect, Layer } from "effect"
 import { join } from "node:path"
 import { JournalArchive } from "../../src/journal/Archiving.ts"
 import { auditArchive } from "../../src/journal/ArchiveAudit.ts"
+import { SELECT_VERSION } from "../../src/journal/EventRows.ts"
 import type { InlineProjection } from "../../src/journal/InlineProjection.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
@@ -57,8 +58,18 @@ export const read = (stream: string) => Effect.flatMap(Journal, (journal) => jou
 export const everything = Effect.flatMap(Journal, (journal) =>
   journal.readAll({ afterPosition: 0, limit: 100_000 }),
 )
+/** Moves streams as they are now. */
 export const move = (...streams: ReadonlyArray<string>) =>
-  Effect.flatMap(JournalArchive, (archive) => archive.move(streams))
+  Effect.gen(function* () {
+    const archive = yield* JournalArchive
+    const { reader } = yield* SqliteClient
+    return yield* archive.move(
+      streams.map((stream) => ({
+        stream,
+        version: reader.prepare(SELECT_VERSION).get(stream)!["version"] as number,
+      })),
+    )
+  })
 
 export const rowsOf = (sql: string) =>
   Effect.map(SqliteClient, ({ writer }) => writer.prepareUncached(sql).all())

@@ -3,16 +3,14 @@
  * the n-th transaction are taken out of the journal, after all before it are committed. Arguments: folder, n.
  */
 import { Cause, Effect } from "effect"
-import { JournalArchive } from "../../src/journal/Archiving.ts"
-import { everything, journalIn, notes } from "./ArchiveFixture.ts"
+import { everything, journalIn, move, notes } from "./ArchiveFixture.ts"
 
 const [folder = "", killAt = ""] = process.argv.slice(2)
 let transactions = 0
 
 const program = Effect.gen(function* () {
-  const archive = yield* JournalArchive
   const streams = new Set((yield* everything).map(({ stream }) => stream))
-  yield* archive.move([...streams])
+  yield* move(...streams)
 })
 
 const projection = notes(() => {
