@@ -136,6 +136,7 @@ export const enqueueAcross = (
         expectedVersion: 0,
         events: [{ _tag: "JobEnqueued", ...spec }],
         metadata,
+        requires: spec.depends_on,
       })),
       now,
     )

@@ -183,6 +183,7 @@ export const jobProjection = (): InlineProjection => {
       if (isDependent || dependencies.exist(db)) dependencies.project(db, events)
       isDependent = false
     },
+    retained: dependedOn,
     remove: removeJobs,
     forget: () => {
       rows = new Map()
@@ -242,6 +243,19 @@ const count = (db: SqliteDatabase, changes: ReadonlyArray<RowChange>) => {
     db.prepare(ADD_COUNT).run(row.queue, row.type, row.priority, row.status, jobs)
     if (jobs < 0) db.prepare(DROP_EMPTY_COUNT).run(row.queue, row.type, row.priority, row.status)
   }
+}
+
+/** Index: the primary key of job_dependencies. */
+const SELECT_DEPENDED_ON = `SELECT DISTINCT dependency FROM job_dependencies
+  WHERE dependency IN (SELECT atom FROM json_each(?))`
+
+/** Jobs that another one has not settled with: what becomes of it may hang on them yet. */
+const dependedOn: InlineProjection["retained"] & {} = (db, events) => {
+  const streams = new Map<number, string>()
+  for (const { event, position, stream } of events)
+    if (isJobEvent(event) && event._tag === "JobEnqueued") streams.set(position, stream)
+  const rows = db.prepare(SELECT_DEPENDED_ON).all(JSON.stringify([...streams.keys()]))
+  return new Set(rows.map((row) => streams.get(row["dependency"] as number)!))
 }
 
 /** Index: the primary key. */

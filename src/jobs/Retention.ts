@@ -1,7 +1,7 @@
 /**
  * How long finished jobs stay in the journal: completed and cancelled ones that ended long enough ago move to the archive,
- * oldest first, where they can still be read. Dead letters stay, since they can be redriven, and so does everything that
- * is not a job.
+ * oldest first, where they can still be read. Dead letters stay, since they can be redriven; so does a job that another
+ * one still waits for, and everything that is not a job.
  */
 import { Cause, Clock, Context, Duration, Effect, Layer } from "effect"
 import { addMoved, JournalArchive, type Leaving, type Moved, NOTHING_MOVED } from "../journal/Archiving.ts"
@@ -24,20 +24,22 @@ const MOVED_TOGETHER = 2_000
 
 /**
  * The next rows of `jobs` in the order of enqueueing: the ripe ones, and the last one whatever it is, to go on from. Index:
- * the primary key, as many rows as the page has; each of the answer costs two seeks in events.
+ * the primary key, as many rows as the page has; each of the answer costs two seeks in events,
+ * and each of the page one in job_dependencies.
  */
 export const SELECT_RIPE = `WITH page AS MATERIALIZED (
     SELECT position, status, finished_at FROM jobs WHERE position > ? ORDER BY position LIMIT ${ROWS_PER_PAGE}
   )
-  SELECT p.position, e.stream, e.recorded_at, p.status IN (2, 4) AND p.finished_at < ? AS ripe,
+  SELECT p.position, e.stream, e.recorded_at,
+    p.status IN (2, 4) AND p.finished_at < ?
+      AND NOT EXISTS (SELECT 1 FROM job_dependencies WHERE dependency = p.position) AS ripe,
     (SELECT max(version) FROM events WHERE stream = e.stream) AS version
   FROM page p CROSS JOIN events e ON e.position = p.position
   WHERE ripe OR p.position = (SELECT max(position) FROM page)`
-// A job that an unfinished one depends on must stay: with the table of dependencies, `ripe` also asks that none exists.
 
 /** What a run has done, or would do. */
 export interface RetentionReport extends Moved {
-  /** Jobs that were old enough: so many streams move, but for those that changed or could not be read. */
+  /** Jobs that were old enough: so many streams move, but for those that stayed or could not be read. */
   readonly ripe: number
 }
 

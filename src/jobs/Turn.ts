@@ -96,7 +96,9 @@ export class Turn {
     if (decision._tag === "Refused") return decision
     const { events } = decision
     if (events.length > 0) {
-      this.#appends.push({ stream: job.id, expectedVersion: job.version, events, metadata })
+      const [first] = events
+      const requires = first!._tag === "JobEnqueued" ? first!.depends_on : undefined
+      this.#appends.push({ stream: job.id, expectedVersion: job.version, events, metadata, requires })
       for (const event of events) job.state = JobBehavior.evolve(job.state, event, this.now)
       job.version += events.length
     }

@@ -43,8 +43,8 @@ export interface Moved {
   /** Of the streams' rows as JSON, and of the blocks that they became. */
   readonly bytes: number
   readonly compressedBytes: number
-  /** Streams that stayed, since they were written to meanwhile. */
-  readonly changed: number
+  /** Streams that stayed, since they were written to meanwhile or others refer to them. */
+  readonly stayed: number
   /** Streams that stayed, since this release cannot read one of their events. */
   readonly unreadable: number
   readonly firstUnreadable: string | undefined
@@ -55,7 +55,7 @@ export const NOTHING_MOVED: Moved = {
   events: 0,
   bytes: 0,
   compressedBytes: 0,
-  changed: 0,
+  stayed: 0,
   unreadable: 0,
   firstUnreadable: undefined,
 }
@@ -66,7 +66,7 @@ export const addMoved = (a: Moved, b: Moved): Moved => ({
   events: a.events + b.events,
   bytes: a.bytes + b.bytes,
   compressedBytes: a.compressedBytes + b.compressedBytes,
-  changed: a.changed + b.changed,
+  stayed: a.stayed + b.stayed,
   unreadable: a.unreadable + b.unreadable,
   firstUnreadable: a.firstUnreadable ?? b.firstUnreadable,
 })
@@ -131,7 +131,7 @@ export const makeArchiving = (options: {
         events += gone.events.length
       }
     }
-    return { ...NOTHING_MOVED, streams, events, bytes, compressedBytes, changed: block.length - streams }
+    return { ...NOTHING_MOVED, streams, events, bytes, compressedBytes, stayed: block.length - streams }
   })
 
   /**
@@ -164,7 +164,7 @@ export const makeArchiving = (options: {
       }
       if (stored.success === undefined) continue
       if (stored.success.events.length !== version) {
-        moved = addMoved(moved, { ...NOTHING_MOVED, changed: 1 })
+        moved = addMoved(moved, { ...NOTHING_MOVED, stayed: 1 })
         continue
       }
       block.push(stored.success)

@@ -252,7 +252,7 @@ export class GroupCommit {
   ): number {
     const { recordedAt } = pending
     let position = after
-    for (const { stream, expectedVersion, events, metadata } of pending.appends) {
+    for (const { stream, expectedVersion, events, metadata, requires } of pending.appends) {
       if (expectedVersion > 0) {
         const known = this.#versions.get(stream) ?? this.#olderVersions.get(stream)
         if (known === undefined) unseen.set(stream, expectedVersion)
@@ -260,6 +260,7 @@ export class GroupCommit {
       } else if (mayHaveLeft(this.#archived, stream) && this.#archive.has(this.#archived, stream)) {
         throw versionConflict(stream, expectedVersion)
       }
+      if (requires !== undefined) this.#require(requires, unseen)
       let version = expectedVersion
       for (const event of events) {
         into.push({ position: ++position, stream, version: ++version, recordedAt, metadata, event })
@@ -271,6 +272,14 @@ export class GroupCommit {
       this.#versions = new Map()
     }
     return position
+  }
+
+  /** Notes streams that must be there and are not known to be: those of the transaction under way are. */
+  #require(streams: ReadonlyArray<string>, unseen: Map<string, number>): void {
+    for (const stream of streams) {
+      const isKnown = this.#versions.has(stream) || this.#olderVersions.has(stream) || unseen.has(stream)
+      if (!isKnown) unseen.set(stream, 1)
+    }
   }
 
   /** Refuses versions that the journal does not have. */

@@ -21,6 +21,8 @@ export interface InlineProjection {
    * holds later ones already, and a call gets more events than any append had: neither may make a difference.
    */
   readonly project: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => void
+  /** Which of the streams that these events are all of must stay, since something else here refers to them. */
+  readonly retained?: (db: SqliteDatabase, events: ReadonlyArray<RecordedEvent>) => ReadonlySet<string>
   /**
    * Undoes what whole streams have made of the tables, as if their events had never been: they leave for the archive in
    * this transaction, and are still in `events`. Absent: it makes nothing of streams that can be archived.

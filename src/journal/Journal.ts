@@ -34,11 +34,13 @@ export interface StreamAppend {
   readonly expectedVersion: number
   readonly events: ReadonlyArray<DomainEvent>
   readonly metadata?: EventMetadata | undefined
+  /** Streams that must be in the journal when this is committed, since its events refer to them. */
+  readonly requires?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Somebody else wrote to the stream first: what the appender decided on is out of date. Or the stream is in the archive,
- * where nothing can follow it.
+ * Somebody else wrote to the stream first: what the appender decided on is out of date. Or the stream has left for the
+ * archive, where nothing can follow it.
  */
 export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
   stream: Schema.String,

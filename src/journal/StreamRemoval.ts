@@ -21,7 +21,9 @@ export const DELETE_STREAMS = `DELETE FROM events
   WHERE position IN (SELECT e.position FROM json_each(?) wanted CROSS JOIN events e ON e.stream = wanted.atom)`
 const END_PERMITS = "DELETE FROM archiving"
 
-/** Removes these streams, but for those that have other events by now. Throws node:sqlite's error and `UnreadableEvent`. */
+/**
+ * Removes these streams, but for those that have other events by now or that a projection retains. Throws node:sqlite's error and `UnreadableEvent`.
+ */
 export const removeStreams = (
   db: SqliteDatabase,
   catalog: EventCatalog,
@@ -36,9 +38,14 @@ export const removeStreams = (
         .all(JSON.stringify(versions))
         .map((row) => row["stream"]),
     )
-    const leaving = streams.filter(({ stream }) => unchanged.has(stream))
+    const eventsOf = (some: ReadonlyArray<StoredStream>) =>
+      some.flatMap((stored) => stored.events.map((row) => fromRow(catalog, row)))
+    const candidates = streams.filter(({ stream }) => unchanged.has(stream))
+    const all = eventsOf(candidates)
+    const retained = new Set(projections.flatMap((projection) => [...(projection.retained?.(db, all) ?? [])]))
+    const leaving = candidates.filter(({ stream }) => !retained.has(stream))
     if (leaving.length === 0) return leaving
-    const events = leaving.flatMap((stored) => stored.events.map((row) => fromRow(catalog, row)))
+    const events = retained.size === 0 ? all : eventsOf(leaving)
     for (const projection of projections) projection.remove?.(db, events)
     const names = JSON.stringify(leaving.map(({ stream }) => stream))
     db.prepare(PERMIT).run(names)

@@ -74,7 +74,10 @@ const listed = Effect.flatMap(JobList, (list) =>
 
 describe("jobs that leave", () => {
   const histories = fc.record({
-    jobs: fc.array(fc.tuple(enqueueCommand, fc.boolean()), { minLength: 1, maxLength: 12 }),
+    jobs: fc.array(fc.tuple(enqueueCommand, fc.boolean(), fc.array(fc.nat(), { maxLength: 2 })), {
+      minLength: 1,
+      maxLength: 12,
+    }),
     commands: fc.array(fc.tuple(fc.nat(), anyCommand), { maxLength: 120 }),
     leaving: fc.array(fc.boolean(), { minLength: 12, maxLength: 12 }),
   })
@@ -95,7 +98,11 @@ describe("jobs that leave", () => {
             now += command.pause
             const keyed = command.tag === "Enqueue" && jobs[index]![1]
             const key = keyed ? { idempotency_key: `key ${index}` } : {}
-            const events = decide(state, command, now).map((event) => Object.assign(event, key))
+            // Those that have begun by now: a job that was never enqueued cannot be waited for.
+            const others = jobs[index]![2].map((other) => `job_${other % Math.max(1, index)}`)
+            const depends_on = command.tag === "Enqueue" ? others.filter((other) => states.has(other)) : []
+            const more = depends_on.length === 0 ? key : { ...key, depends_on: [...new Set(depends_on)] }
+            const events = decide(state, command, now).map((event) => Object.assign(event, more))
             if (events.length === 0) continue
             yield* journal.append([{ stream, expectedVersion: version, events }], now)
             const after = events.reduce((before, event) => JobBehavior.evolve(before, event, now), state)
@@ -219,6 +226,59 @@ describe("jobs that leave", () => {
     }).pipe(Effect.provide(running())),
   )
 
+  it.effect("stay as long as another job waits for them, and are not waited for once they have left", () =>
+    Effect.gen(function* () {
+      const queue = yield* Queue
+      const cancelled = yield* enqueue(2, { delay: "1 day" })
+      yield* queue.cancel(cancelled)
+      const waiting = yield* enqueue(4, { dependsOn: [cancelled], onDependencyFailure: "wait" })
+      yield* TestClock.adjust("2 days")
+      expect(yield* retain({ olderThan: "1 day" })).toMatchObject({ ripe: 0 })
+      const archive = yield* JournalArchive
+      const { version } = yield* queue.get(cancelled)
+      expect(yield* archive.move([{ stream: cancelled, version }])).toMatchObject({ streams: 0, stayed: 1 })
+
+      yield* queue.retry(cancelled)
+      yield* ended(waiting)
+      yield* TestClock.adjust("2 days")
+      const late = yield* enqueue(6, { delay: "1 day" })
+      yield* queue.cancel(late)
+      expect(yield* retain({ olderThan: "1 day" })).toMatchObject({ streams: 2 })
+      // What has completed is done, wherever it is; what was cancelled can complete no more.
+      expect(yield* ended(yield* enqueue(8, { dependsOn: [cancelled] }))).toMatchObject({
+        status: "completed",
+      })
+      yield* TestClock.adjust("2 days")
+      yield* retain({ olderThan: "1 day" })
+      expect(yield* Effect.flip(enqueue(8, { dependsOn: [late] }))).toMatchObject({
+        _tag: "InvalidDependency",
+        fault: "unknown",
+      })
+      const { faults } = yield* audit
+      expect(faults).toEqual([])
+    }).pipe(Effect.provide(running())),
+  )
+
+  it.effect("let the tables be built anew for a job that has waited for one of them", () =>
+    Effect.gen(function* () {
+      const queue = yield* Queue
+      const journal = yield* Journal
+      const first = yield* enqueue(2, { delay: "1 hour" })
+      const second = yield* enqueue(4, { dependsOn: [first], delay: "2 days" })
+      yield* TestClock.adjust("1 hour")
+      yield* ended(first)
+      yield* settle
+      yield* TestClock.adjust("30 hours")
+      expect(yield* retain({ olderThan: "1 day" })).toMatchObject({ streams: 1 })
+      expect((yield* queue.get(second)).state.status).toBe("waiting")
+      const kept = yield* tables
+      const remaining = yield* journal.readAll({ afterPosition: 0, limit: 100 })
+      expect(yield* rebuild(remaining, [1], kept)).toEqual(kept)
+      yield* advance("1 day")
+      yield* ended(second)
+    }).pipe(Effect.provide(running())),
+  )
+
   it.effect("stay when they were retried between the look at them and their move", () =>
     Effect.gen(function* () {
       const queue = yield* Queue
@@ -228,7 +288,7 @@ describe("jobs that leave", () => {
       const { version } = yield* queue.get(id)
       yield* queue.retry(id)
       yield* ended(id)
-      expect(yield* archive.move([{ stream: id, version }])).toMatchObject({ streams: 0, changed: 1 })
+      expect(yield* archive.move([{ stream: id, version }])).toMatchObject({ streams: 0, stayed: 1 })
       expect(yield* listed).toEqual([id])
     }).pipe(Effect.provide(running())),
   )

@@ -82,7 +82,7 @@ describe("the archive", () => {
             const all = yield* everything
             for (const round of [0, 1, 2]) {
               const leaving = names.filter((_, i) => rounds[i] === round)
-              expect(yield* move(...leaving)).toMatchObject({ streams: leaving.length, changed: 0 })
+              expect(yield* move(...leaving)).toMatchObject({ streams: leaving.length, stayed: 0 })
             }
             expect(yield* Effect.forEach(names, read)).toEqual(before)
             return [before, all] as const
@@ -241,6 +241,21 @@ describe("the journal", () => {
           [5, "job_3"],
         ])
         expect(yield* audit(folder)).toMatchObject({ streams: 2, events: 3, faults: [] })
+      }).pipe(Effect.provide(journalIn(folder)))
+    }),
+  )
+
+  it.effect("takes nothing in that refers to a stream which has left", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        yield* note("job_1", 0, "1")
+        const refer = (stream: string) =>
+          journal.append([{ stream, expectedVersion: 0, events: [noted("x")], requires: ["job_1"] }], AT)
+        expect(yield* outcomeOf(refer("job_2"))).toBe("ok")
+        yield* move("job_1")
+        expect(yield* outcomeOf(refer("job_3"))).toBe("VersionConflict")
       }).pipe(Effect.provide(journalIn(folder)))
     }),
   )

@@ -101,6 +101,24 @@ export const journalSuite = (name: string, layer: Layer.Layer<Journal>) =>
       }).pipe(Effect.provide(layer)),
     )
 
+    it.effect("refuses an append that refers to a stream which is not there", () =>
+      Effect.gen(function* () {
+        const journal = yield* Journal
+        const to = (stream: string, ...requires: ReadonlyArray<string>) => ({
+          ...append(stream, 0, "x"),
+          requires,
+        })
+        yield* journal.append([append("a", 0, "1")], AT)
+        yield* journal.append([append("b", 0, "2"), to("c", "a", "b")], AT)
+        yield* journal.append([{ ...append("a", 1, "3"), requires: ["a", "c"] }], AT)
+        const { reason } = yield* Effect.flip(journal.append([to("d", "a", "nobody")], AT))
+        expect(reason).toMatchObject({ _tag: "VersionConflict", stream: "nobody" })
+        // Nor one that comes only after it.
+        expect(yield* Effect.flip(journal.append([to("e", "f"), append("f", 0, "x")], AT))).toBeDefined()
+        expect((yield* everything).map(({ stream }) => stream)).toEqual(["a", "b", "c", "a"])
+      }).pipe(Effect.provide(layer)),
+    )
+
     it.effect("fails a conflicting append alone; what was submitted with it succeeds", () =>
       Effect.gen(function* () {
         const journal = yield* Journal
