@@ -64,9 +64,7 @@ export const loadForCommand = (
 ): Effect.Effect<VersionedJob, JournalError> =>
   Effect.flatMap(loadJob(journal, id), (job) =>
     isFinished(job.state)
-      ? Effect.map(journal.isArchived(id), (gone) =>
-          gone ? { ...job, state: asArchived(job.state) } : job,
-        )
+      ? Effect.map(journal.isArchived(id), (gone) => (gone ? { ...job, state: asArchived(job.state) } : job))
       : Effect.succeed(job),
   )
 

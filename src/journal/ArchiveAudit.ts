@@ -16,6 +16,8 @@ import { SELECT_HEAD, SELECT_VERSION } from "./EventRows.ts"
 
 /** Faults that are spelled out; all are counted. */
 const FAULTS_SHOWN = 20
+/** Bits. */
+const BYTE = 8
 /** Positions of the journal that are read at a time. */
 const POSITIONS_PER_PAGE = 10_000
 
@@ -28,6 +30,30 @@ const COUNT_STREAMS = "SELECT count(*) AS streams FROM streams"
 const SELECT_POSITIONS = `SELECT position FROM events
   WHERE position > ? AND position <= ? ORDER BY position LIMIT ${POSITIONS_PER_PAGE}`
 
+/** Positions, at the cost of a bit each. */
+class PositionSet {
+  readonly #bits: Uint8Array
+
+  constructor(head: number) {
+    this.#bits = new Uint8Array(Math.floor(head / BYTE) + 1)
+  }
+
+  add(position: number): void {
+    this.#bits[Math.floor(position / BYTE)]! |= 1 << (position % BYTE)
+  }
+
+  has(position: number): boolean {
+    return (this.#bits[Math.floor(position / BYTE)]! & (1 << (position % BYTE))) !== 0
+  }
+
+  /** How many of those from `first` to `last`, both included, are in it. */
+  countWithin(first: number, last: number): number {
+    let count = 0
+    for (let position = first; position <= last; position++) if (this.has(position)) count++
+    return count
+  }
+}
+
 /** What was found. */
 export interface ArchiveReport {
   readonly blocks: number
@@ -38,6 +64,8 @@ export interface ArchiveReport {
   readonly unfinished: number
   /** The last position ever given, when the audit began. */
   readonly head: number
+  /** The positions whose events have left the journal, for whoever finds them missing there. */
+  readonly archived: Pick<PositionSet, "has" | "countWithin">
   readonly faultCount: number
   /** The first of them, in words. */
   readonly faults: ReadonlyArray<string>
@@ -53,7 +81,7 @@ export interface ArchiveAuditOptions {
 }
 
 /**
- * Audits both files; memory is one bit a position and one block. Beside a running server it may report streams that move
+ * Audits both files; memory is two bits a position and one block. Beside a running server it may report streams that move
  * at this moment. Fails where a file cannot be read at all.
  */
 export const auditArchive = ({
@@ -103,8 +131,8 @@ const attempt = <A>(body: () => A): Effect.Effect<A, SqlError> =>
 class Audit {
   readonly #journal: SqliteDatabase
   readonly #head: number
-  /** A bit for each position that was seen. */
-  readonly #seen: Uint8Array
+  readonly #seen: PositionSet
+  readonly #archived: PositionSet
   readonly #faults: Array<string> = []
   #faultCount = 0
   #blocks = 0
@@ -115,7 +143,8 @@ class Audit {
   constructor(journal: SqliteDatabase, head: number) {
     this.#journal = journal
     this.#head = head
-    this.#seen = new Uint8Array(Math.floor(head / 8) + 1)
+    this.#seen = new PositionSet(head)
+    this.#archived = new PositionSet(head)
   }
 
   block(archive: SqliteDatabase, id: number): void {
@@ -148,12 +177,10 @@ class Audit {
 
   /** A position that an event has. */
   claim(position: number): void {
-    const bit = 1 << (position % 8)
-    const byte = Math.floor(position / 8)
     if (position < 1 || position > this.#head)
       this.#fault(`position ${position} is beyond the head ${this.#head}`)
-    else if ((this.#seen[byte]! & bit) !== 0) this.#fault(`position ${position} is there twice`)
-    else this.#seen[byte]! |= bit
+    else if (this.#seen.has(position)) this.#fault(`position ${position} is there twice`)
+    else this.#seen.add(position)
   }
 
   report(totals: { readonly streams: number; readonly events: number }): ArchiveReport {
@@ -163,16 +190,15 @@ class Audit {
           `${this.#events} of ${this.#streams}`,
       )
     }
-    for (let position = 1; position <= this.#head; position++) {
-      if ((this.#seen[Math.floor(position / 8)]! & (1 << (position % 8))) === 0)
-        this.#fault(`position ${position} is in neither file`)
-    }
+    for (let position = 1; position <= this.#head; position++)
+      if (!this.#seen.has(position)) this.#fault(`position ${position} is in neither file`)
     return {
       blocks: this.#blocks,
       streams: this.#streams,
       events: this.#events,
       unfinished: this.#unfinished,
       head: this.#head,
+      archived: this.#archived,
       faultCount: this.#faultCount,
       faults: this.#faults,
     }
@@ -185,7 +211,10 @@ class Audit {
       return void this.#unfinished++
     this.#streams++
     this.#events += events.length
-    for (const { position } of events) this.claim(position)
+    for (const { position } of events) {
+      this.claim(position)
+      this.#archived.add(position)
+    }
   }
 
   #fault(words: string): void {

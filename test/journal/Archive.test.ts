@@ -104,7 +104,11 @@ describe("the archive", () => {
               })),
             )
             expect(yield* journal.head).toBe(all.length)
-            expect(yield* audit(folder)).toMatchObject({
+            const found = yield* audit(folder)
+            const left = all.filter(({ stream }) => !kept.includes(stream))
+            expect(all.filter(({ position }) => found.archived.has(position))).toEqual(left)
+            expect(found.archived.countWithin(1, all.length)).toBe(left.length)
+            expect(found).toMatchObject({
               streams: names.length - kept.length,
               events: all.length - remaining(all).length,
               unfinished: 0,

@@ -39,6 +39,7 @@ import type {
   UnknownJobType,
 } from "../../jobs/JobErrors.ts"
 import { toInstant } from "./Timestamp.ts"
+import { ArchiveError } from "../../journal/ArchiveError.ts"
 import type { JournalError } from "../../journal/Journal.ts"
 
 /** Problems that any route may answer whose work goes through the journal. */
@@ -140,10 +141,16 @@ export const toProblem = ProblemMapper.make({
       detail: "This resource failed repeatedly and is closed for some minutes.",
     }),
   // Which of them it was is the operator's business; the caller is told that nothing was kept.
-  JournalError: ({ reason }: JournalError) =>
-    reason._tag === "VersionConflict"
-      ? new ConflictProblem({ detail: "Somebody else changed the resource at the same moment." })
-      : new ServiceUnavailableProblem({ detail: "The store cannot be written right now. Nothing was kept." }),
+  JournalError: ({ reason }: JournalError) => {
+    if (reason._tag === "VersionConflict")
+      return new ConflictProblem({ detail: "Somebody else changed the resource at the same moment." })
+    return new ServiceUnavailableProblem({
+      detail:
+        reason.cause instanceof ArchiveError
+          ? "The archive of old jobs cannot be read right now. Nothing was kept."
+          : "The store cannot be written right now. Nothing was kept.",
+    })
+  },
 })
 
 /** Errors that cannot happen here: not to find what was just listed or made is a fault of ours, not of the caller. */

@@ -1,0 +1,72 @@
+/**
+ * `db archive`: moves old finished jobs to the archive by hand, as the server does every hour when `ARCHIVE_AFTER` is set.
+ */
+import { Console, Duration, Effect, FileSystem, Option, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+import * as Config from "../Config.ts"
+import { Retention, type RetentionReport } from "../jobs/Retention.ts"
+import * as RenderOwl from "../RenderOwl.ts"
+
+/** Nobody has said how old a job must be. */
+class NoAge extends Schema.TaggedError<NoAge>()("NoAge", {}) {
+  override get message() {
+    return 'say which jobs: --older-than "30 days", or set ARCHIVE_AFTER'
+  }
+}
+
+/** There is nothing to archive from. */
+class NoJournal extends Schema.TaggedError<NoJournal>()("NoJournal", { filename: Schema.String }) {
+  override get message() {
+    return `there is no database at ${this.filename}; QUEUE_DB_PATH or DATA_DIR says where it is`
+  }
+}
+
+export const archiveCommand = Command.make(
+  "archive",
+  {
+    olderThan: Flag.String("older-than").pipe(
+      Flag.withSchema(Config.ArchiveAge),
+      Flag.withDescription("How long ago they must have ended, such as 30 days (default: ARCHIVE_AFTER)"),
+      Flag.optional,
+    ),
+    dryRun: Flag.Boolean("dry-run").pipe(Flag.withDefault(false), Flag.withDescription("Only count them")),
+  },
+  Effect.fn(function* ({ dryRun, olderThan: wanted }) {
+    const settings = yield* Config.load
+    const olderThan = Option.getOrElse(wanted, () => settings.archiveAfter)
+    if (olderThan === undefined) return yield* new NoAge()
+    const filename = settings.queueDbPath
+    const files = yield* FileSystem.FileSystem
+    if (!(yield* files.exists(filename))) return yield* new NoJournal({ filename })
+    const report = yield* Effect.flatMap(Retention, (retention) => retention.run({ olderThan, dryRun })).pipe(
+      Effect.provide(
+        RenderOwl.retentionLayer({
+          database: { filename, synchronous: settings.synchronous },
+          archive: settings.archivePath,
+        }),
+      ),
+    )
+    yield* Console.log(dryRun ? wouldMove(report, olderThan) : hasMoved(report, settings.archivePath))
+  }),
+).pipe(
+  Command.withDescription(
+    "Moves completed and cancelled jobs that ended long ago to the archive; refused while a server runs",
+  ),
+)
+
+const number = (value: number): string => value.toLocaleString("en")
+const jobs = (count: number): string => `${number(count)} ${count === 1 ? "job" : "jobs"}`
+
+const wouldMove = ({ ripe }: RetentionReport, olderThan: Duration.Duration): string =>
+  `${jobs(ripe)} ended more than ${Duration.format(olderThan)} ago; nothing was moved`
+
+const hasMoved = (report: RetentionReport, archive: string): string => {
+  const { bytes, compressedBytes, events, firstUnreadable, stayed, streams, unreadable } = report
+  return [
+    `${jobs(streams)} of ${number(events)} events moved to ${archive}, ${number(bytes)} bytes compressed to ${number(compressedBytes)}`,
+    ...(stayed > 0 ? [`${jobs(stayed)} stayed, since other jobs wait for them`] : []),
+    ...(unreadable > 0
+      ? [`${jobs(unreadable)} stayed, since this release cannot read them: ${firstUnreadable}`]
+      : []),
+  ].join("\n")
+}
