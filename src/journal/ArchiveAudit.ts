@@ -8,7 +8,7 @@ import { existsSync } from "node:fs"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { toSqlError } from "../sqlite/SqliteError.ts"
 import type { SqlError } from "effect/sql/SqlError"
-import { archivedTotals } from "./Archive.ts"
+import { archivedTotals, type ArchivedTotals } from "./Archive.ts"
 import { decodeStream, placesIn, type StoredStream, unpackBlock } from "./ArchiveBlock.ts"
 import { ArchiveError, ArchiveMissing } from "./ArchiveError.ts"
 import { ArchiveFile } from "./ArchiveFile.ts"
@@ -76,6 +76,8 @@ export interface ArchiveAuditOptions {
   readonly journal: SqliteDatabase
   /** The archive's file; it need not exist while nothing was archived. */
   readonly archive: string
+  /** Whether every position must be in one of the files. Default: true; whoever reads all events finds gaps itself. */
+  readonly positions?: boolean | undefined
   /** Told after each block and each page of positions. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
@@ -88,6 +90,7 @@ export const auditArchive = ({
   archive: filename,
   journal,
   onProgress = () => {},
+  positions = true,
 }: ArchiveAuditOptions): Effect.Effect<ArchiveReport, ArchiveError | SqlError> =>
   Effect.gen(function* () {
     const totals = yield* attempt(() => archivedTotals(journal))
@@ -112,7 +115,7 @@ export const auditArchive = ({
       }
       yield* attempt(() => audit.streams(file.database))
     }
-    for (let after = 0; ;) {
+    for (let after = 0; positions;) {
       const rows = yield* attempt(() => journal.prepare(SELECT_POSITIONS).all(after, head))
       if (rows.length === 0) break
       for (const row of rows) audit.claim(row["position"] as number)
@@ -120,7 +123,7 @@ export const auditArchive = ({
       onProgress(after, head)
       yield* aTurn
     }
-    return audit.report(totals)
+    return audit.report(totals, positions)
   }).pipe(Effect.scoped)
 
 const aTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
@@ -183,14 +186,14 @@ class Audit {
     else this.#seen.add(position)
   }
 
-  report(totals: { readonly streams: number; readonly events: number }): ArchiveReport {
+  report(totals: ArchivedTotals, positions: boolean): ArchiveReport {
     if (totals.streams !== this.#streams || totals.events !== this.#events) {
       this.#fault(
         `${totals.events} events of ${totals.streams} streams have left the journal, and the archive has ` +
           `${this.#events} of ${this.#streams}`,
       )
     }
-    for (let position = 1; position <= this.#head; position++)
+    for (let position = 1; positions && position <= this.#head; position++)
       if (!this.#seen.has(position)) this.#fault(`position ${position} is in neither file`)
     return {
       blocks: this.#blocks,

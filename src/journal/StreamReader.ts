@@ -2,12 +2,11 @@
  * Reads one stream wherever it is: from the journal, or from the archive when the journal has none of it. It needs two files
  * and no running system, so tools can use it beside a server.
  */
-import { Effect } from "effect"
-import { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import { Archive, archivedTotals } from "./Archive.ts"
-import { EventCatalog, type EventType } from "./DomainEvent.ts"
+import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
+import { type Archive, archivedTotals } from "./Archive.ts"
+import type { EventCatalog } from "./DomainEvent.ts"
 import { type EventRow, fromRow, SELECT_STREAM, SELECT_VERSION } from "./EventRows.ts"
-import { JournalError, type RecordedEvent, StoreFailed } from "./Journal.ts"
+import type { RecordedEvent } from "./Journal.ts"
 
 /** SQLite reads a negative LIMIT as none. */
 const NO_LIMIT = -1
@@ -65,30 +64,3 @@ export class StreamReader {
     return this.#journal.prepare(SELECT_VERSION).get(stream)!["version"] !== 0
   }
 }
-
-/** Where a journal is, for tools that only read. */
-export interface JournalFiles {
-  /** The journal's database file, with every migration applied. */
-  readonly database: string
-  /** The archive's file; it need not exist while nothing was archived. */
-  readonly archive: string
-  readonly events: ReadonlyArray<EventType>
-}
-
-/** The whole stream from the files, beside a running server or without one. Empty when it never was. */
-export const readStreamOf = (
-  files: JournalFiles,
-  stream: string,
-): Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError> =>
-  Effect.try({
-    try: () => {
-      using journal = SqliteDatabase.open({ filename: files.database, readOnly: true })
-      const archive = new Archive(files.archive, { readOnly: true })
-      try {
-        return new StreamReader({ journal, archive, catalog: new EventCatalog(files.events) }).read(stream)
-      } finally {
-        archive.close()
-      }
-    },
-    catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }),
-  })

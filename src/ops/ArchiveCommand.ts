@@ -1,23 +1,17 @@
 /**
  * `db archive`: moves old finished jobs to the archive by hand, as the server does every hour when `ARCHIVE_AFTER` is set.
  */
-import { Console, Duration, Effect, FileSystem, Option, Schema } from "effect"
+import { Console, Duration, Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Config from "../Config.ts"
 import { Retention, type RetentionReport } from "../jobs/Retention.ts"
 import * as RenderOwl from "../RenderOwl.ts"
+import * as DatabaseFile from "./DatabaseFile.ts"
 
 /** Nobody has said how old a job must be. */
 class NoAge extends Schema.TaggedError<NoAge>()("NoAge", {}) {
   override get message() {
     return 'say which jobs: --older-than "30 days", or set ARCHIVE_AFTER'
-  }
-}
-
-/** There is nothing to archive from. */
-class NoJournal extends Schema.TaggedError<NoJournal>()("NoJournal", { filename: Schema.String }) {
-  override get message() {
-    return `there is no database at ${this.filename}; QUEUE_DB_PATH or DATA_DIR says where it is`
   }
 }
 
@@ -36,8 +30,7 @@ export const archiveCommand = Command.make(
     const olderThan = Option.getOrElse(wanted, () => settings.archiveAfter)
     if (olderThan === undefined) return yield* new NoAge()
     const filename = settings.queueDbPath
-    const files = yield* FileSystem.FileSystem
-    if (!(yield* files.exists(filename))) return yield* new NoJournal({ filename })
+    yield* DatabaseFile.requireFile(filename)
     const report = yield* Effect.flatMap(Retention, (retention) => retention.run({ olderThan, dryRun })).pipe(
       Effect.provide(
         RenderOwl.retentionLayer({

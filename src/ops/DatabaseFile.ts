@@ -6,6 +6,7 @@ import { Effect, Schema, type Scope } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { existsSync, mkdirSync } from "node:fs"
 import { dirname } from "node:path"
+import { Archive } from "../journal/Archive.ts"
 import type { MigrationError } from "../sqlite/MigrationError.ts"
 import { Migrations } from "../sqlite/Migrations.ts"
 import { Ownership } from "../sqlite/Ownership.ts"
@@ -62,6 +63,13 @@ export const openExisting = (
   filename: string,
 ): Effect.Effect<SqliteDatabase, NoDatabase | SqlError, Scope.Scope> =>
   Effect.andThen(requireFile(filename), open({ filename, readOnly: true }))
+
+/** The archive to read from, when it is needed; it need not be there. */
+export const openArchive = (filename: string): Effect.Effect<Archive, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Archive(filename, { readOnly: true })),
+    (archive) => Effect.sync(() => archive.close()),
+  )
 
 /** Fails when there is no such file, before anything is made in its place. */
 export const requireFile = (filename: string): Effect.Effect<void, NoDatabase> =>

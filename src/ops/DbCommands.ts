@@ -1,10 +1,11 @@
 /**
- * `db verify` and `db rebuild`: whether the rows are what the journal says, and making them so.
+ * `db verify`, `db rebuild` and `db archive`: whether the rows are what the journal says, and making them so.
  */
 import { Console, Effect, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Config from "../Config.ts"
 import { eventTypes, projections, snapshotKinds } from "../EventModel.ts"
+import { archiveCommand } from "./ArchiveCommand.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import type { Fault } from "./Findings.ts"
 import { showProgress } from "./Progress.ts"
@@ -34,9 +35,9 @@ const progress = Effect.acquireRelease(
 )
 
 const examine = Effect.gen(function* () {
-  const { queueDbPath } = yield* Config.load
+  const { archivePath, queueDbPath } = yield* Config.load
   const { onProgress } = yield* progress
-  return yield* verify({ filename: queueDbPath, model, onProgress })
+  return yield* verify({ filename: queueDbPath, archive: archivePath, model, onProgress })
 }).pipe(Effect.scoped)
 
 const refusal = (verification: Verification): DatabaseFaulty =>
@@ -93,8 +94,8 @@ const rebuildCommand = Command.make(
 
 /** Commands about the database as a whole. */
 export const dbCommand = Command.make("db").pipe(
-  Command.withDescription("Verifies and rebuilds the database"),
-  Command.withSubcommands([verifyCommand, rebuildCommand]),
+  Command.withDescription("Verifies and rebuilds the database, and archives what is old"),
+  Command.withSubcommands([verifyCommand, rebuildCommand, archiveCommand]),
 )
 
 const number = (value: number): string => value.toLocaleString("en")

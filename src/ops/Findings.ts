@@ -14,6 +14,7 @@ export type Check =
   | "schema"
   | "positions"
   | "versions"
+  | "archive"
   | "events"
   | "projection"
   | "table"

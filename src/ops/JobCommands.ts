@@ -28,10 +28,11 @@ const historyCommand = Command.make(
   },
   Effect.fn(function* ({ follow, id: given, json }) {
     const id = yield* Effect.fromResult(jobIdOf(given))
-    const { queueDbPath } = yield* Config.load
+    const { archivePath, queueDbPath } = yield* Config.load
     const database = yield* DatabaseFile.openExisting(queueDbPath)
+    const archive = yield* DatabaseFile.openArchive(archivePath)
     const timeline = new JobTimeline()
-    yield* history(jobStreamsOf(database), id, timeline, { follow }).pipe(
+    yield* history(jobStreamsOf(database, archive), id, timeline, { follow }).pipe(
       Stream.runForEach((entry) => {
         if (json) return Console.log(entryJson(entry))
         const isFirst = entry.recorded.version === 1

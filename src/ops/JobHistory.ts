@@ -1,12 +1,13 @@
 /**
- * The history of one job, read straight from the database file: page by page, so that a long one takes no memory, and beside
+ * The history of one job, read straight from the files: page by page, so that a long one takes no memory, and beside
  * whoever owns the database. It can go on until the job ends.
  */
 import { Effect, Result, Schema, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Archive } from "../journal/Archive.ts"
 import { EventCatalog } from "../journal/DomainEvent.ts"
-import { fromRow, SELECT_STREAM } from "../journal/EventRows.ts"
 import type { RecordedEvent } from "../journal/Journal.ts"
+import { StreamReader } from "../journal/StreamReader.ts"
 import { isJobEvent, type JobEvent, jobEventTypes } from "../jobs/JobEvents.ts"
 import * as TypeId from "../security/TypeId.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
@@ -66,17 +67,10 @@ export interface StreamSource {
   ) => ReadonlyArray<RecordedEvent>
 }
 
-/** The journal in a database, for streams of jobs. */
-export const jobStreamsOf = (db: SqliteDatabase): StreamSource => {
-  const catalog = new EventCatalog(jobEventTypes)
-  return {
-    filename: db.filename,
-    read: (stream, { afterVersion, limit }) =>
-      db
-        .prepare(SELECT_STREAM)
-        .all(stream, afterVersion, limit)
-        .map((row) => fromRow(catalog, row)),
-  }
+/** The journal in a database and the archive beside it, for streams of jobs. */
+export const jobStreamsOf = (db: SqliteDatabase, archive: Archive): StreamSource => {
+  const streams = new StreamReader({ journal: db, archive, catalog: new EventCatalog(jobEventTypes) })
+  return { filename: db.filename, read: (stream, range) => streams.read(stream, range) }
 }
 
 type HistoryError = SqlError | UnknownJob | UnreadableHistory

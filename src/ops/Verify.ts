@@ -1,5 +1,5 @@
 /**
- * Proves a database: its journal is complete and readable, and every row of every inline projection is what the events make
+ * Proves a database: its journal is complete and readable, together with the archive that old streams have left for, and every row of every inline projection is what the events make
  * of an empty table. It only reads, in one transaction, and so sees one moment of a database that a server goes on writing
  * to; the fold goes into a database of its own, which is gone afterwards.
  */
@@ -11,9 +11,11 @@ import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type { SnapshotKind } from "../EventModel.ts"
 import { EventCatalog, type EventType } from "../journal/DomainEvent.ts"
+import { auditArchive } from "../journal/ArchiveAudit.ts"
 import { SELECT_HEAD } from "../journal/EventRows.ts"
 import type { InlineProjection } from "../journal/InlineProjection.ts"
 import type { RecordedEvent } from "../journal/Journal.ts"
+import { archiveBeside } from "../journal/SqliteJournal.ts"
 import type { MigrationError } from "../sqlite/MigrationError.ts"
 import { Migrations } from "../sqlite/Migrations.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
@@ -36,8 +38,8 @@ export interface EventModel {
 export interface VerifyOptions {
   readonly filename: string
   readonly model: EventModel
-  /** Default: nothing was archived. */
-  readonly archived?: ArchivedPositions | undefined
+  /** The archive's file. Default: the one beside the database. */
+  readonly archive?: string | undefined
   readonly onProgress?: OnProgress | undefined
   /** Sees every event in order, for checks of one's own. */
   readonly onEvent?: ((event: RecordedEvent) => void) | undefined
@@ -63,6 +65,33 @@ const KEPT = "kept"
 /** SQLite calls a connection's own database so. */
 const MADE = "main"
 
+/** What the archive holds, and what is wrong with it; where it cannot be used at all, nothing was archived. */
+const archivedPositions = (
+  journal: SqliteDatabase,
+  archive: string,
+  findings: Findings,
+  onProgress: OnProgress,
+): Effect.Effect<ArchivedPositions, SqlError> =>
+  auditArchive({
+    journal,
+    archive,
+    positions: false,
+    onProgress: (done, total) => onProgress({ task: "reading the archive", done, total }),
+  }).pipe(
+    Effect.map(({ archived, faultCount, faults }) => {
+      faults.forEach((fault, i) =>
+        findings.add("archive", "archive", fault, i === 0 ? faultCount - faults.length + 1 : 1),
+      )
+      return archived
+    }),
+    Effect.catchTag("ArchiveError", ({ message }) =>
+      Effect.sync(() => {
+        findings.add("archive", "archive", message)
+        return NOTHING_ARCHIVED
+      }),
+    ),
+  )
+
 /** What the schema should have, of which the database has nothing. */
 const SELECT_MISSING_OBJECTS = `SELECT type, name FROM ${MADE}.sqlite_schema WHERE name NOT LIKE 'sqlite_%'
   EXCEPT SELECT type, name FROM ${KEPT}.sqlite_schema ORDER BY type, name`
@@ -74,7 +103,8 @@ export const verify = Effect.fnUntraced(function* (
   Verification,
   DatabaseFile.NoDatabase | DatabaseFile.SchemaOutdated | MigrationError | SqlError
 > {
-  const { archived = NOTHING_ARCHIVED, filename, model, onEvent, onProgress = () => {} } = options
+  const { filename, model, onEvent, onProgress = () => {} } = options
+  const { archive = archiveBeside(filename) } = options
   const begun = yield* Clock.currentTimeMillis
   const findings = new Findings()
   yield* Effect.scoped(
@@ -117,6 +147,9 @@ export const verify = Effect.fnUntraced(function* (
     })
     if (missing.has("events")) return result({})
 
+    const archived = missing.has("archived")
+      ? NOTHING_ARCHIVED
+      : yield* archivedPositions(db, archive, findings, onProgress)
     const total = (yield* read(() => db.prepare(SELECT_HEAD).get()!["position"] as number | null)) ?? 0
     const density = new PositionDensity(findings, archived)
     const broken = new Set<InlineProjection>()

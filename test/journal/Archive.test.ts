@@ -11,14 +11,24 @@ import { ArchiveFile } from "../../src/journal/ArchiveFile.ts"
 import { JournalArchive } from "../../src/journal/Archiving.ts"
 import type { EventRow } from "../../src/journal/EventRows.ts"
 import { Journal } from "../../src/journal/Journal.ts"
-import { readStreamOf } from "../../src/journal/StreamReader.ts"
 import { SELECT_UNCHANGED, DELETE_STREAMS } from "../../src/journal/StreamRemoval.ts"
 import { Migrations } from "../../src/sqlite/Migrations.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import { forAll } from "../support/Property.ts"
 import { settle } from "../support/Turns.ts"
-import { AT, audit, everything, filesIn, journalIn, move, note, read, rowsOf } from "./ArchiveFixture.ts"
+import {
+  AT,
+  audit,
+  everything,
+  filesIn,
+  journalIn,
+  move,
+  note,
+  read,
+  readFiles,
+  rowsOf,
+} from "./ArchiveFixture.ts"
 import { noted } from "./TestEvents.ts"
 
 const PROGRAM = fileURLToPath(new URL("./ArchivingProcess.ts", import.meta.url))
@@ -146,16 +156,16 @@ describe("the archive", () => {
       const files = filesIn(folder)
       yield* Effect.gen(function* () {
         expect(existsSync(files.archive)).toBe(false)
-        expect(yield* readStreamOf(files, "job_1")).toEqual([])
+        expect(readFiles(files, "job_1")).toEqual([])
         const here = yield* note("job_1", 0, "here")
         const gone = yield* note("job_2", 0, "gone", "too")
         yield* move("job_2", "job_2", "job_unheard")
-        expect(yield* readStreamOf(files, "job_1")).toEqual(here)
-        expect(yield* readStreamOf(files, "job_2")).toEqual(gone)
-        expect(yield* readStreamOf(files, "job_3")).toEqual([])
+        expect(readFiles(files, "job_1")).toEqual(here)
+        expect(readFiles(files, "job_2")).toEqual(gone)
+        expect(readFiles(files, "job_3")).toEqual([])
         const copy = join(folder, "copy.db")
         copyFileSync(files.archive, copy)
-        expect(yield* readStreamOf({ ...files, archive: copy }, "job_2")).toEqual(gone)
+        expect(readFiles({ ...files, archive: copy }, "job_2")).toEqual(gone)
       }).pipe(Effect.provide(journalIn(folder)))
     }),
   )

@@ -1,11 +1,15 @@
 /** A journal of notes in a folder, with an archive beside it and a table that is the fold of what is in the journal. */
 import { Effect, Layer } from "effect"
 import { join } from "node:path"
+import { Archive } from "../../src/journal/Archive.ts"
 import { JournalArchive } from "../../src/journal/Archiving.ts"
 import { auditArchive } from "../../src/journal/ArchiveAudit.ts"
 import { SELECT_VERSION } from "../../src/journal/EventRows.ts"
 import type { InlineProjection } from "../../src/journal/InlineProjection.ts"
-import { Journal } from "../../src/journal/Journal.ts"
+import { EventCatalog } from "../../src/journal/DomainEvent.ts"
+import { StreamReader } from "../../src/journal/StreamReader.ts"
+import { SqliteDatabase } from "../../src/sqlite/SqliteDatabase.ts"
+import { Journal, type RecordedEvent } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { filler } from "../support/FullDisk.ts"
@@ -73,6 +77,20 @@ export const move = (...streams: ReadonlyArray<string>) =>
 
 export const rowsOf = (sql: string) =>
   Effect.map(SqliteClient, ({ writer }) => writer.prepareUncached(sql).all())
+
+/** Reads a stream as a tool does, from the files alone. */
+export const readFiles = (
+  { archive, database, events }: ReturnType<typeof filesIn>,
+  stream: string,
+): ReadonlyArray<RecordedEvent> => {
+  using journal = SqliteDatabase.open({ filename: database, readOnly: true })
+  const old = new Archive(archive, { readOnly: true })
+  try {
+    return new StreamReader({ journal, archive: old, catalog: new EventCatalog(events) }).read(stream)
+  } finally {
+    old.close()
+  }
+}
 
 /** What an audit of the folder's two files finds. */
 export const audit = (folder: string) =>

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { type JobEvent, jobEventTypes } from "../../src/jobs/JobEvents.ts"
 import { Journal } from "../../src/journal/Journal.ts"
+import { archiveBeside } from "../../src/journal/SqliteJournal.ts"
 import * as DatabaseFile from "../../src/ops/DatabaseFile.ts"
 import { history, jobIdOf, jobStreamsOf } from "../../src/ops/JobHistory.ts"
 import { JobTimeline, type TimelineEntry } from "../../src/ops/JobTimeline.ts"
@@ -11,7 +13,7 @@ import { entryJson, entryLines, type Paint, PLAIN, summaryLines } from "../../sr
 import { enqueued } from "../jobs/JobHistories.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import { settle } from "../support/Turns.ts"
-import { damageEvents, JOB, journalAt, START, writeSample } from "./SampleJournal.ts"
+import { archiveJob, damageEvents, JOB, journalAt, START, writeSample } from "./SampleJournal.ts"
 
 const OTHER_JOB = "job_01k8w3e5r7fm2vx9q4ztd6yhb9"
 const MINUTE = 60_000
@@ -355,9 +357,12 @@ describe("the history of a job", () => {
     (tags, { recorded }: TimelineEntry) => [...tags, recorded.event._tag],
   )
   const read = (filename: string, id: string) =>
-    Effect.flatMap(DatabaseFile.openExisting(filename), (database) =>
-      tagsOf(history(jobStreamsOf(database), id, new JobTimeline(), { follow: false })),
-    ).pipe(Effect.scoped)
+    Effect.gen(function* () {
+      const database = yield* DatabaseFile.openExisting(filename)
+      const archive = yield* DatabaseFile.openArchive(archiveBeside(filename))
+      const timeline = new JobTimeline()
+      return yield* tagsOf(history(jobStreamsOf(database, archive), id, timeline, { follow: false }))
+    }).pipe(Effect.scoped)
 
   it.effect("is read from the file", () =>
     Effect.gen(function* () {
@@ -368,6 +373,21 @@ describe("the history of a job", () => {
         "JobStarted",
         "JobCompleted",
       ])
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("is read from the archive when the job has left for it", () =>
+    Effect.gen(function* () {
+      const filename = yield* sample
+      const before = yield* read(filename, JOB)
+      yield* archiveJob(filename)
+      assert.deepStrictEqual(yield* read(filename, JOB), before)
+      rmSync(archiveBeside(filename))
+      const lost = yield* Effect.flip(read(filename, JOB))
+      assert.match(
+        lost.message,
+        /^the history of job_\w+ cannot be read: the archive .* 1 archived streams is not there/,
+      )
     }).pipe(Effect.scoped),
   )
 
@@ -410,8 +430,9 @@ describe("the history of a job", () => {
           journal.append([{ stream: OTHER_JOB, expectedVersion, events: [event] }], START)
         yield* append(0, enqueued())
         const database = yield* DatabaseFile.openExisting(filename)
+        const streams = jobStreamsOf(database, yield* DatabaseFile.openArchive(archiveBeside(filename)))
         const following = yield* Effect.forkChild(
-          tagsOf(history(jobStreamsOf(database), OTHER_JOB, new JobTimeline(), { follow: true })),
+          tagsOf(history(streams, OTHER_JOB, new JobTimeline(), { follow: true })),
         )
         yield* TestClock.adjust("1 minute")
         yield* append(1, { _tag: "JobStarted", attempt: 1, worker: "w" })

@@ -14,6 +14,7 @@ import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import {
+  archiveJob,
   damage,
   damageEvents,
   damages,
@@ -51,6 +52,18 @@ const ruin = (filename: string) => {
 }
 
 describe("rebuilding the projections", () => {
+  it.effect("makes the rows of the jobs that have not left for the archive", () =>
+    Effect.gen(function* () {
+      const filename = yield* sample
+      yield* archiveJob(filename)
+      const before = rowsOf(filename)
+      ruin(filename)
+      yield* rebuildFile(filename)
+      assert.deepStrictEqual(rowsOf(filename), before)
+      assert.deepStrictEqual(yield* faultsOf(filename), [])
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("makes every row of every table what it was", () =>
     Effect.gen(function* () {
       const filename = yield* sample

@@ -9,6 +9,7 @@ import { SnapshotStore } from "../../src/actor/SnapshotStore.ts"
 import { eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
 import type { JobEvent } from "../../src/jobs/JobEvents.ts"
 import type { DomainEvent } from "../../src/journal/DomainEvent.ts"
+import { JournalArchive } from "../../src/journal/Archiving.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
 import type { EventModel } from "../../src/ops/Verify.ts"
@@ -34,6 +35,15 @@ export const projectsAt = (filename: string) =>
     Layer.provideMerge(SnapshotStore.layer),
     Layer.provideMerge(journalAt(filename)),
   )
+
+/** Moves {@link JOB}, which has completed, to the archive beside the database. */
+export const archiveJob = (filename: string) =>
+  Effect.gen(function* () {
+    const journal = yield* Journal
+    const archive = yield* JournalArchive
+    const { length } = yield* journal.readStream(JOB)
+    return yield* archive.move([{ stream: JOB, version: length }])
+  }).pipe(Effect.provide(journalAt(filename)))
 
 export const JOB = "job_01k8w3e5r7fm2vx9q4ztd6yhb0"
 const WAITING = "job_01k8w3e5r7fm2vx9q4ztd6yhb1"

@@ -1,15 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { openSync, readdirSync, statSync, writeSync, closeSync } from "node:fs"
+import { openSync, readdirSync, rmSync, statSync, writeSync, closeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Journal } from "../../src/journal/Journal.ts"
+import { archiveBeside } from "../../src/journal/SqliteJournal.ts"
 import { Findings } from "../../src/ops/Findings.ts"
 import { NOTHING_ARCHIVED, PositionDensity } from "../../src/ops/JournalDensity.ts"
 import { verify } from "../../src/ops/Verify.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import {
+  archiveJob,
   damage,
   damageEvents,
   damages,
@@ -54,6 +56,23 @@ describe("verifying a database", () => {
       const compared = verification.tables.map(({ table }) => table)
       assert.includeMembers(compared, projectionTables)
       for (const { rows, table } of verification.tables) assert.isAbove(rows, 0, table)
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("takes what has left for the archive for what it is, and finds what is wrong with that", () =>
+    Effect.gen(function* () {
+      const filename = yield* sample
+      const { head } = yield* look(filename)
+      yield* archiveJob(filename)
+      const verification = yield* look(filename)
+      assert.deepStrictEqual(verification.faults, [])
+      assert.deepInclude(verification, { events: head - 5, head, streams: 6 })
+
+      withDatabase(archiveBeside(filename), (archive) => archive.exec("DELETE FROM streams"))
+      assert.deepStrictEqual(yield* faultsOf(filename), ["archive archive 2", "positions events 5"])
+      rmSync(archiveBeside(filename))
+      assert.deepStrictEqual(yield* faultsOf(filename), ["archive archive 1", "positions events 5"])
+      assert.match((yield* examplesOf(filename))[0]!, /archive .* cannot be used: the file .* is not there/)
     }).pipe(Effect.scoped),
   )
 
