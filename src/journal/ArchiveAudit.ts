@@ -10,7 +10,7 @@ import { toSqlError } from "../sqlite/SqliteError.ts"
 import type { SqlError } from "effect/sql/SqlError"
 import { archivedTotals, type ArchivedTotals } from "./Archive.ts"
 import { decodeStream, placesIn, type StoredStream, unpackBlock } from "./ArchiveBlock.ts"
-import { ArchiveError, ArchiveMissing } from "./ArchiveError.ts"
+import { ArchiveError, ArchiveMissing, toArchiveError } from "./ArchiveError.ts"
 import { ArchiveFile } from "./ArchiveFile.ts"
 import { SELECT_HEAD, SELECT_VERSION } from "./EventRows.ts"
 
@@ -100,22 +100,22 @@ export const auditArchive = ({
     if (!exists && totals.streams > 0)
       return yield* new ArchiveError({ filename, reason: new ArchiveMissing({ streams: totals.streams }) })
     if (exists) {
+      const read = <A>(body: () => A) =>
+        Effect.try({ try: body, catch: (cause) => toArchiveError(filename, cause) })
       const file = yield* Effect.acquireRelease(
-        Effect.try({
-          try: () => ArchiveFile.open(filename, "read"),
-          catch: (error) => error as ArchiveError,
-        }),
+        read(() => ArchiveFile.open(filename, "read")),
         (file) => Effect.sync(() => file.close()),
       )
-      const blocks = yield* attempt(() => file.database.prepare(SELECT_BLOCKS).all())
+      const blocks = yield* read(() => file.database.prepare(SELECT_BLOCKS).all())
       for (const [index, { id }] of blocks.entries()) {
-        yield* attempt(() => audit.block(file.database, id as number))
+        yield* read(() => audit.block(file.database, id as number))
         onProgress(index + 1, blocks.length)
         yield* aTurn
       }
-      yield* attempt(() => audit.streams(file.database))
+      yield* read(() => audit.streams(file.database, totals))
     }
-    for (let after = 0; positions;) {
+    let after = positions ? 0 : head
+    while (after < head) {
       const rows = yield* attempt(() => journal.prepare(SELECT_POSITIONS).all(after, head))
       if (rows.length === 0) break
       for (const row of rows) audit.claim(row["position"] as number)
@@ -123,7 +123,8 @@ export const auditArchive = ({
       onProgress(after, head)
       yield* aTurn
     }
-    return audit.report(totals, positions)
+    if (positions) audit.requireAll()
+    return audit.report()
   }).pipe(Effect.scoped)
 
 const aTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
@@ -152,8 +153,8 @@ class Audit {
 
   block(archive: SqliteDatabase, id: number): void {
     this.#blocks++
-    const row = archive.prepare(SELECT_BLOCK).get(id)!
     try {
+      const row = archive.prepare(SELECT_BLOCK).get(id)!
       const text = unpackBlock(row["data"] as Uint8Array, row["size"] as number)
       for (const place of placesIn(text)) {
         const stored = decodeStream(text, place)
@@ -171,11 +172,17 @@ class Audit {
     }
   }
 
-  /** After all blocks: every stream that is listed was seen in one. */
-  streams(archive: SqliteDatabase): void {
+  /** After all blocks: every stream that is listed was seen in one, and so was every one that left the journal. */
+  streams(archive: SqliteDatabase, totals: ArchivedTotals): void {
     const listed = archive.prepare(COUNT_STREAMS).get()!["streams"] as number
     const seen = this.#streams + this.#unfinished
     if (listed !== seen) this.#fault(`${listed} streams are listed, and ${seen} are in the blocks`)
+    if (totals.streams !== this.#streams || totals.events !== this.#events) {
+      this.#fault(
+        `${totals.events} events of ${totals.streams} streams have left the journal, and the archive has ` +
+          `${this.#events} of ${this.#streams}`,
+      )
+    }
   }
 
   /** A position that an event has. */
@@ -186,15 +193,13 @@ class Audit {
     else this.#seen.add(position)
   }
 
-  report(totals: ArchivedTotals, positions: boolean): ArchiveReport {
-    if (totals.streams !== this.#streams || totals.events !== this.#events) {
-      this.#fault(
-        `${totals.events} events of ${totals.streams} streams have left the journal, and the archive has ` +
-          `${this.#events} of ${this.#streams}`,
-      )
-    }
-    for (let position = 1; positions && position <= this.#head; position++)
+  /** After all positions were claimed: none is left. */
+  requireAll(): void {
+    for (let position = 1; position <= this.#head; position++)
       if (!this.#seen.has(position)) this.#fault(`position ${position} is in neither file`)
+  }
+
+  report(): ArchiveReport {
     return {
       blocks: this.#blocks,
       streams: this.#streams,
