@@ -12,6 +12,8 @@ import { renderProjection } from "./domain/renders/RenderProjection.ts"
 import { jobEventTypes } from "./jobs/JobEvents.ts"
 import { jobProjection } from "./jobs/JobProjection.ts"
 import { queueEventTypes } from "./jobs/QueueBehavior.ts"
+import { scheduleEventTypes } from "./jobs/schedules/ScheduleEvents.ts"
+import { scheduleProjection } from "./jobs/schedules/ScheduleProjection.ts"
 import type { EventType } from "./journal/DomainEvent.ts"
 import type { InlineProjection } from "./journal/InlineProjection.ts"
 
@@ -19,6 +21,7 @@ import type { InlineProjection } from "./journal/InlineProjection.ts"
 export const eventTypes: ReadonlyArray<EventType> = [
   ...jobEventTypes,
   ...queueEventTypes,
+  ...scheduleEventTypes,
   ...Project.events,
   ...ApiKey.events,
 ]
@@ -31,6 +34,7 @@ export const projections = (
   recognised: RecognisedKeys["Service"] = NO_KEYS,
 ): ReadonlyArray<InlineProjection> => [
   jobProjection(),
+  scheduleProjection(),
   projectProjection(),
   renderProjection(),
   apiKeyProjection(recognised),

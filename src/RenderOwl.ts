@@ -15,6 +15,9 @@ import { JobStore } from "./jobs/JobStore.ts"
 import { Queue } from "./jobs/Queue.ts"
 import { QueueStats } from "./jobs/QueueStats.ts"
 import { Retention } from "./jobs/Retention.ts"
+import { ScheduleLive } from "./jobs/schedules/Schedule.ts"
+import { Schedules } from "./jobs/schedules/Schedules.ts"
+import { ScheduleStore } from "./jobs/schedules/ScheduleStore.ts"
 import * as SqliteJournal from "./journal/SqliteJournal.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
 import { ReaderPool } from "./sqlite/ReaderPool.ts"
@@ -61,11 +64,15 @@ export const retentionLayer = (config: Pick<RenderOwlConfig, "database" | "archi
 
 /** The journal, the actors, the queue and what they know, over one database file. */
 export const layer = (config: RenderOwlConfig) =>
-  Layer.mergeAll(
-    ProjectLive,
-    ApiKeyLive,
-    config.archiveAfter === undefined ? Layer.empty : Retention.hourly(config.archiveAfter),
-  ).pipe(
+  Schedules.layer.pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        ProjectLive,
+        ApiKeyLive,
+        ScheduleLive,
+        config.archiveAfter === undefined ? Layer.empty : Retention.hourly(config.archiveAfter),
+      ),
+    ),
     Layer.provideMerge(
       Layer.mergeAll(
         ActorSystem.layer,
@@ -73,7 +80,14 @@ export const layer = (config: RenderOwlConfig) =>
       ),
     ),
     Layer.provideMerge(
-      Layer.mergeAll(SnapshotStore.layer, JobStore.layer, JobList.layer, QueueStats.layer, ProjectList.layer),
+      Layer.mergeAll(
+        SnapshotStore.layer,
+        JobStore.layer,
+        JobList.layer,
+        QueueStats.layer,
+        ScheduleStore.layer,
+        ProjectList.layer,
+      ),
     ),
     Layer.provideMerge(retentionLayer(config)),
   )
