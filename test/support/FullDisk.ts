@@ -13,10 +13,13 @@ export const filler = eventType(Schema.TaggedStruct("F", {}))
 const limitTo = (pages: number) =>
   Effect.map(SqliteClient, ({ writer }) => writer.exec(`PRAGMA max_page_count = ${pages}`))
 
+/** From now on nothing fits that needs a page of its own; a small event still may. */
+export const fillPages = Effect.asVoid(limitTo(1))
+
 /** From now on no event fits any more. */
 export const fillDisk = Effect.gen(function* () {
   const journal = yield* Journal
-  yield* limitTo(1)
+  yield* fillPages
   let version = (yield* journal.readStream(FILLER_STREAM)).length
   const fill = Effect.suspend(() =>
     journal.append([{ stream: FILLER_STREAM, expectedVersion: version, events: [{ _tag: "F" }] }], 0),
