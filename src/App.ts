@@ -1,6 +1,6 @@
 /**
  * The whole application as one Layer: the system of `RenderOwl.ts`, what it knows to do, and the HTTP server in front.
- * The order is that of the stop: first no new work, then HTTP, then the handlers, then the database.
+ * The order is that of the stop: first no new work, then HTTP, the schedules, the handlers, and then the database.
  */
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
@@ -18,6 +18,7 @@ import { Drain } from "./http/Drain.ts"
 import { ProblemBase } from "./http/Problem.ts"
 import * as Server from "./http/Server.ts"
 import { Queue } from "./jobs/Queue.ts"
+import * as Scheduler from "./jobs/schedules/Scheduler.ts"
 import * as RenderOwl from "./RenderOwl.ts"
 import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
 import { Health } from "./telemetry/Health.ts"
@@ -77,6 +78,7 @@ export const layer = (settings: Settings) => {
   )
   return stopTakingWork.pipe(
     Layer.provideMerge(server),
+    Layer.provideMerge(Scheduler.layer),
     Layer.provideMerge(handlers),
     Layer.provideMerge(adminKeyLayer(dataDir)),
     Layer.provideMerge(system),

@@ -16,6 +16,7 @@ import { JobsLive } from "./v1/jobs/Handlers.ts"
 import { ProjectsLive } from "./v1/projects/Handlers.ts"
 import { QueuesLive } from "./v1/queues/Handlers.ts"
 import { RendersLive } from "./v1/renders/Handlers.ts"
+import { SchedulesLive } from "./v1/schedules/Handlers.ts"
 
 const groups = Layer.mergeAll(
   SystemLive,
@@ -26,6 +27,7 @@ const groups = Layer.mergeAll(
   QueuesLive,
   DeadLettersLive,
   EventsLive,
+  SchedulesLive,
 )
 
 /** The routes, for `Server.layer`. */

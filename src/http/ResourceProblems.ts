@@ -75,6 +75,14 @@ export class JobNotFoundProblem extends Problem<JobNotFoundProblem>()("JobNotFou
   cure: "Check the id against GET /v1/jobs.",
 }) {}
 
+export class ScheduleNotFoundProblem extends Problem<ScheduleNotFoundProblem>()("ScheduleNotFoundProblem", {
+  slug: "schedule-not-found",
+  status: 404,
+  title: "No such schedule",
+  cause: "No schedule has this id, or it is not visible to the caller.",
+  cure: "Check the id against GET /v1/schedules.",
+}) {}
+
 export class ConflictProblem extends Problem<ConflictProblem>()("ConflictProblem", {
   slug: "conflict",
   status: 409,

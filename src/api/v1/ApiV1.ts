@@ -11,10 +11,21 @@ import { JobsApi } from "./jobs/Api.ts"
 import { ProjectsApi } from "./projects/Api.ts"
 import { QueuesApi } from "./queues/Api.ts"
 import { RendersApi } from "./renders/Api.ts"
+import { SchedulesApi } from "./schedules/Api.ts"
 
 export const ApiV1 = contract(
   HttpApi.make("renderowl")
-    .add(SystemApi, ProjectsApi, CompositionsApi, RendersApi, JobsApi, QueuesApi, DeadLettersApi, EventsApi)
+    .add(
+      SystemApi,
+      ProjectsApi,
+      CompositionsApi,
+      RendersApi,
+      JobsApi,
+      QueuesApi,
+      DeadLettersApi,
+      SchedulesApi,
+      EventsApi,
+    )
     .annotateMerge(
       OpenApi.annotations({
         title: "RenderOwl",

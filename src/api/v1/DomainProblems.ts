@@ -24,6 +24,7 @@ import {
   QueueDrainingProblem,
   QueueNotFoundProblem,
   RenderNotFoundProblem,
+  ScheduleNotFoundProblem,
 } from "../../http/ResourceProblems.ts"
 import { MailboxFullProblem, ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
 import type {
@@ -40,6 +41,11 @@ import type {
 } from "../../jobs/JobErrors.ts"
 import { toInstant } from "./Timestamp.ts"
 import { ArchiveError } from "../../journal/ArchiveError.ts"
+import type {
+  InvalidSchedule,
+  ScheduleNotFound,
+  TooManySchedules,
+} from "../../jobs/schedules/ScheduleErrors.ts"
 import type { JournalError } from "../../journal/Journal.ts"
 
 /** Problems that any route may answer whose work goes through the journal. */
@@ -108,6 +114,12 @@ export const toProblem = ProblemMapper.make({
     new IdempotencyKeyReusedProblem({ detail: `The key ${key} belongs to ${id}, which is another request.` }),
   TooManyQueues: ({ max }: TooManyQueues) =>
     new ConflictProblem({ detail: `There are ${max} queues already, which is as many as there may be.` }),
+  ScheduleNotFound: ({ id }: ScheduleNotFound) =>
+    new ScheduleNotFoundProblem({ detail: `No schedule has the id ${id}.` }),
+  InvalidSchedule: ({ errors }: InvalidSchedule) =>
+    new ValidationFailedProblem({ detail: "The schedule cannot be carried out.", errors }),
+  TooManySchedules: ({ max }: TooManySchedules) =>
+    new ConflictProblem({ detail: `There are ${max} schedules already, which is as many as there may be.` }),
   ProjectNotFound: ({ id }: ProjectNotFound) =>
     new ProjectNotFoundProblem({ detail: `No project has the id ${id}.` }),
   ProjectIsArchived: ({ id }: ProjectIsArchived) =>

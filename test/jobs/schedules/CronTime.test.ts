@@ -32,17 +32,8 @@ describe("a cron expression", () => {
     expect(nextTicks(parseKnown("*/25 * * * * *", "UTC"), at("2026-01-14T00:00:00Z"), 3)).toEqual(
       [25, 50, 60].map((seconds) => at("2026-01-14T00:00:00Z") + seconds * 1_000),
     )
-    for (const text of [
-      "",
-      "* * * *",
-      "* * * * * * *",
-      "@daily",
-      "61 * * * *",
-      "* * * * mond",
-      "*/0 * * * *",
-    ]) {
-      expect(isReadable(text), text).toBe(false)
-    }
+    const texts = ["", "* * * *", "* * * * * * *", "@daily", "61 * * * *", "* * * * mond", "*/0 * * * *"]
+    expect(texts.filter(isReadable)).toEqual([])
   })
 
   it("is due strictly after the moment that is asked about, to the second", () => {
@@ -60,12 +51,9 @@ describe("a cron expression", () => {
   })
 
   it("is read in a zone of the IANA database, by its name", () => {
-    for (const name of ["Europe/Berlin", "America/New_York", "UTC", "Asia/Kathmandu"]) {
-      expect(isTimeZone(name), name).toBe(true)
-    }
-    for (const name of ["Mars/Olympus_Mons", "", "+01:00", "GMT+2", "local", "Europe/Berlin ", "Europe"]) {
-      expect(isTimeZone(name), name).toBe(false)
-    }
+    const zones = ["Europe/Berlin", "America/New_York", "UTC", "Asia/Kathmandu"]
+    const others = ["Mars/Olympus_Mons", "", "+01:00", "GMT+2", "local", "Europe/Berlin ", "Europe"]
+    expect([...zones, ...others].filter(isTimeZone)).toEqual(zones)
     expect(ticks("0 9 * * *", "Asia/Kathmandu", "2026-01-14T00:00Z", 1)).toEqual(["2026-01-14T03:15"])
   })
 })

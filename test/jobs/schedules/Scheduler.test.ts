@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Job from "../../../src/jobs/Job.ts"
+import { Queue } from "../../../src/jobs/Queue.ts"
 import { CATCH_UP_MAX } from "../../../src/jobs/schedules/CatchUp.ts"
 import { Schedules } from "../../../src/jobs/schedules/Schedules.ts"
 import { Journal } from "../../../src/journal/Journal.ts"
@@ -350,6 +351,28 @@ describe("a job that cannot be submitted", () => {
           yield* freeDisk
           yield* pass(MINUTE_MS)
           assert.deepStrictEqual(yield* ticksOf(id), hours(1, 3))
+        }),
+        LongLive,
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("and is there after all is not submitted again", () =>
+    Effect.gen(function* () {
+      yield* during(
+        yield* newDatabase,
+        Effect.gen(function* () {
+          const payload = { days: 1, note: "x".repeat(200_000) }
+          const job = yield* Schedules.job(Long, payload)
+          const id = yield* create(hourly({ job }))
+          yield* fillPages
+          yield* pass(HOUR_MS)
+          yield* freeDisk
+          const [promised] = (yield* outcomeOf(id)).promised
+          const queue = yield* Queue
+          yield* queue.submit({ ...job, id: promised, tags: [`schedule:${id}`] })
+          yield* pass(HOUR_MS)
+          assert.deepStrictEqual(yield* ticksOf(id), hours(1, 2))
         }),
         LongLive,
       )
