@@ -6,7 +6,7 @@ CREATE TABLE schedules (
   position     INTEGER PRIMARY KEY,  -- of the ScheduleCreated event, which names the stream
   next_tick_at INTEGER,              -- milliseconds; null: there is no tick any more
   paused       INTEGER NOT NULL,     -- 0 or 1
-  last_job     TEXT                  -- the job of the newest tick, to be submitted if it is not there
+  owed_job     TEXT                  -- the job that the newest tick has promised, until it is there
 ) STRICT;
 CREATE INDEX schedules_due ON schedules (next_tick_at) WHERE paused = 0;
 

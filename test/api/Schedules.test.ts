@@ -80,6 +80,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("sch
         priority: "low",
         max_attempts: 2,
         timeout_ms: 5_000,
+        concurrency_key: null,
         tags: ["weekly"],
       })
       assert.lengthOf(schedule.upcoming, 3)

@@ -19,6 +19,7 @@ export const ScheduledJob = Schema.Struct({
   priority: Schema.optionalKey(Priority),
   max_attempts: Schema.optionalKey(Schema.Int),
   timeout_ms: Schema.optionalKey(Schema.Int),
+  concurrency_key: Schema.optionalKey(Schema.String),
   tags: Schema.optionalKey(Schema.Array(Schema.String)),
 })
 export type ScheduledJob = typeof ScheduledJob.Type

@@ -16,13 +16,9 @@ export const SELECT_NEXT = `SELECT min(next_tick_at) AS next_tick_at FROM schedu
 export const SELECT_SCHEDULES = `SELECT s.position, e.stream
   FROM schedules s CROSS JOIN events e ON e.position = s.position
   WHERE s.position < ? ORDER BY s.position DESC LIMIT ?`
-/**
- * Ticks whose job does not exist. Looks through all schedules, which are bounded, once at a start: one seek of events
- * UNIQUE (stream, version) each.
- */
-const SELECT_UNSUBMITTED = `SELECT e.stream, s.last_job
-  FROM schedules s CROSS JOIN events e ON e.position = s.position
-  WHERE s.last_job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events j WHERE j.stream = s.last_job AND j.version = 1)`
+/** Ticks whose job is not there. Looks through all schedules, which are bounded, once at a start. */
+const SELECT_UNSUBMITTED = `SELECT e.stream, s.owed_job
+  FROM schedules s CROSS JOIN events e ON e.position = s.position WHERE s.owed_job IS NOT NULL`
 const COUNT = "SELECT count(*) AS schedules FROM schedules"
 
 /** One entry of a list: the id, and the position to go on from. */
@@ -76,7 +72,7 @@ export class ScheduleStore extends Context.Service<
           reader
             .prepare(SELECT_UNSUBMITTED)
             .all()
-            .map((row) => ({ id: row["stream"] as string, jobId: row["last_job"] as string })),
+            .map((row) => ({ id: row["stream"] as string, jobId: row["owed_job"] as string })),
         ),
         page: ({ before, limit }) =>
           read(() =>

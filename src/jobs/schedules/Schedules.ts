@@ -8,9 +8,10 @@ import type { ActorError } from "../../actor/ActorSystem.ts"
 import { type FieldError, fieldErrors } from "../../http/FieldError.ts"
 import type { EventMetadata, JournalError } from "../../journal/Journal.ts"
 import * as TypeId from "../../security/TypeId.ts"
-import type { Job } from "../Job.ts"
 import { InvalidPayload } from "../JobErrors.ts"
-import { Queue, type Submission, type SubmitError } from "../Queue.ts"
+import type { Job } from "../JobType.ts"
+import { Queue, type SubmitError } from "../Queue.ts"
+import type { Submission } from "../Submission.ts"
 import type { Enqueued } from "../Enqueue.ts"
 import type { CatchUp } from "./CatchUp.ts"
 import { isTimeZone, nextTick, parse } from "./CronTime.ts"
@@ -202,6 +203,7 @@ export const submissionOf = (
   priority: job.priority,
   maxAttempts: job.max_attempts,
   timeoutMs: job.timeout_ms,
+  concurrencyKey: job.concurrency_key,
   tags: [...(job.tags ?? []), `schedule:${id}`],
   metadata: { ...options.metadata, causation_id: id },
 })

@@ -379,6 +379,30 @@ describe("a job that cannot be submitted", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.effect("because its queue takes none waits until it does, and holds up nobody else", () =>
+    Effect.gen(function* () {
+      yield* during(
+        yield* newDatabase,
+        Effect.gen(function* () {
+          const queue = yield* Queue
+          const id = yield* create(
+            hourly({ job: { type: "report", payload: { days: 1 }, queue: "drained" } }),
+          )
+          const other = yield* create(hourly())
+          yield* queue.limit("drained", { concurrency: 1, key_concurrency: 1, rate_limit: null })
+          yield* queue.drain("drained")
+          yield* pass(HOUR_MS)
+          yield* pass(HOUR_MS)
+          assert.deepStrictEqual(yield* tagsOf(id), ["Created", "Ticked"])
+          assert.deepStrictEqual(yield* ticksOf(other), hours(1, 2))
+          yield* queue.resume("drained")
+          yield* pass(MINUTE_MS)
+          assert.deepStrictEqual(yield* ticksOf(id), hours(1, 2))
+        }),
+      )
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("because nothing fits on the disk waits for room, with its tick", () =>
     Effect.gen(function* () {
       yield* during(

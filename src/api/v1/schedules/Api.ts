@@ -13,7 +13,7 @@ import { RefusalReason } from "../../../jobs/schedules/ScheduleEvents.ts"
 import { CRON_CHARACTERS_MAX } from "../../../jobs/schedules/Schedules.ts"
 import { StoredJson } from "../../../security/BoundedJson.ts"
 import * as TypeId from "../../../security/TypeId.ts"
-import { StoreProblems } from "../DomainProblems.ts"
+import { StoreProblems, SubmitProblems } from "../DomainProblems.ts"
 import { NewJob } from "../jobs/Api.ts"
 import { JobJson } from "../jobs/JobJson.ts"
 import { Instant } from "../Timestamp.ts"
@@ -26,7 +26,7 @@ const ScheduleId = TypeId.schema("sched").annotate({ identifier: "ScheduleId" })
 const text = (maximum: number) =>
   Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(maximum)))
 
-const { max_attempts, payload, priority, queue, tags, timeout_ms, type } = NewJob.fields
+const { concurrency_key, max_attempts, payload, priority, queue, tags, timeout_ms, type } = NewJob.fields
 
 /** Of a new job, all that is not about when it runs: the schedule says that. */
 const ScheduledJob = Schema.Struct({
@@ -36,6 +36,7 @@ const ScheduledJob = Schema.Struct({
   priority,
   max_attempts,
   timeout_ms,
+  concurrency_key,
   tags,
 }).annotate({ identifier: "ScheduledJob" })
 
@@ -66,6 +67,7 @@ export const ScheduleJson = Schema.Struct({
     priority: Schema.NullOr(Priority),
     max_attempts: Schema.NullOr(Schema.Int),
     timeout_ms: Schema.NullOr(Schema.Int),
+    concurrency_key: Schema.NullOr(Schema.String),
     tags: Schema.Array(Schema.String),
   }),
   catch_up: CatchUp,
@@ -140,7 +142,7 @@ export class SchedulesApi extends HttpApiGroup.make("schedules")
       success: HttpApiSchema.WithHeaders(JobJson.pipe(HttpApiSchema.status(202)), {
         location: Schema.String,
       }),
-      error: [ValidationFailedProblem, ...knownErrors],
+      error: [ScheduleNotFoundProblem, ...SubmitProblems],
     }).annotateMerge(requireScopes("jobs:write")),
   )
   .middleware(Authorization)

@@ -38,6 +38,7 @@ const toScheduleJson = ({ id, state }: ScheduleSnapshot): typeof ScheduleJson.Ty
       priority: job.priority ?? null,
       max_attempts: job.max_attempts ?? null,
       timeout_ms: job.timeout_ms ?? null,
+      concurrency_key: job.concurrency_key ?? null,
       tags: job.tags ?? [],
     },
     catch_up: state.catch_up,
