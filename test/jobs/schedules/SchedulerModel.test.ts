@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
+import { copyFileSync } from "node:fs"
 import type { CatchUp } from "../../../src/jobs/schedules/CatchUp.ts"
 import { nextTick, nextTicks, parseKnown } from "../../../src/jobs/schedules/CronTime.ts"
 import { Schedules } from "../../../src/jobs/schedules/Schedules.ts"
@@ -9,6 +10,7 @@ import { forAll } from "../../support/Property.ts"
 import { withSteps } from "../../support/SteppedClock.ts"
 import {
   create,
+  HOUR_MS,
   hourly,
   MINUTE_MS,
   newDatabase,
@@ -26,8 +28,8 @@ type Happening =
   | { readonly kind: "time passes"; readonly millis: number }
   | { readonly kind: "clock steps"; readonly millis: number }
   | { readonly kind: "pause" | "resume" }
-  /** The process ends, so many turns of the event loop after time has passed, and starts again later. */
-  | { readonly kind: "restart"; readonly millis: number; readonly turns: number; readonly downtime: number }
+  /** So many turns of the event loop after the next tick has come the process is stopped or killed; it starts later. */
+  | { readonly kind: "stop" | "kill"; readonly turns: number; readonly downtime: number }
 
 const span = fc.oneof(
   fc.integer({ min: 0, max: 90 * MINUTE_MS }),
@@ -47,9 +49,8 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      kind: fc.constant("restart" as const),
-      millis: span,
-      turns: fc.integer({ min: 0, max: 12 }),
+      kind: fc.constantFrom("stop" as const, "kill" as const),
+      turns: fc.integer({ min: 0, max: 3 }),
       downtime: span,
     }),
   },
@@ -68,6 +69,14 @@ const timeZone = fc.constantFrom("UTC", "Europe/Berlin", "Asia/Kathmandu")
 
 const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
+/** A database as a process that ended right now would leave it. */
+const copyOf = (database: string): string => {
+  const copy = `${database}.next`
+  copyFileSync(database, copy)
+  copyFileSync(`${database}-wal`, `${copy}-wal`)
+  return copy
+}
+
 /** Lives through it all, and answers the moments at which the schedule ticked and how late it was at the end. */
 const live = (
   settings: { readonly cron: string; readonly time_zone: string; readonly catch_up: CatchUp },
@@ -75,7 +84,7 @@ const live = (
 ) =>
   withSteps((step) =>
     Effect.gen(function* () {
-      const database = yield* newDatabase
+      let database = yield* newDatabase
       const start = Effect.gen(function* () {
         const scope = yield* Scope.make()
         const services = yield* Layer.buildWithScope(process(database), scope)
@@ -84,9 +93,11 @@ const live = (
       let running = yield* start
       const inside = <A, E>(effect: Effect.Effect<A, E, Layer.Success<ReturnType<typeof process>>>) =>
         Effect.suspend(() => Effect.provideContext(effect, running.services))
-      const restart = (turns: number, downtime: number) =>
+      const restart = (kind: "stop" | "kill", turns: number, downtime: number) =>
         Effect.gen(function* () {
           for (let i = 0; i < turns; i++) yield* turn
+          // A stop finishes what has begun. A kill leaves what is on the disk at this moment.
+          if (kind === "kill") database = copyOf(database)
           yield* Scope.close(running.scope, Exit.void)
           yield* TestClock.adjust(downtime)
           running = yield* start
@@ -98,13 +109,15 @@ const live = (
       for (const happened of story) {
         if (happened.kind === "time passes") yield* inside(pass(happened.millis))
         else if (happened.kind === "clock steps") yield* step(happened.millis)
-        else if (happened.kind === "restart") {
-          yield* TestClock.adjust(happened.millis)
-          yield* restart(happened.turns, happened.downtime)
+        else if (happened.kind === "stop" || happened.kind === "kill") {
+          const now = yield* Clock.currentTimeMillis
+          const next = nextTick(parseKnown(settings.cron, settings.time_zone), now) ?? now
+          yield* TestClock.adjust(Math.min(next - now, 6 * HOUR_MS))
+          yield* restart(happened.kind, happened.turns, happened.downtime)
         } else yield* command(happened.kind)
       }
       yield* command("resume")
-      yield* restart(0, 0)
+      yield* restart("stop", 0, 0)
       yield* inside(pass(MINUTE_MS))
 
       const ticks = yield* inside(ticksOf(id))
