@@ -9,7 +9,7 @@ import { type FieldError, fieldErrors } from "../../http/FieldError.ts"
 import type { EventMetadata, JournalError } from "../../journal/Journal.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { InvalidPayload } from "../JobErrors.ts"
-import type { Job } from "../JobType.ts"
+import type { JobType } from "../JobType.ts"
 import { Queue, type SubmitError } from "../Queue.ts"
 import type { Submission } from "../Submission.ts"
 import type { Enqueued } from "../Enqueue.ts"
@@ -99,7 +99,7 @@ export class Schedules extends Context.Service<
 >()("renderowl/jobs/schedules/Schedules") {
   /** The job of a schedule, from its definition: its payload is encoded and its own settings stay its own. */
   static job<Type extends string, Payload, Success, Failure>(
-    job: Job<Type, Payload, Success, Failure>,
+    job: JobType<Type, Payload, Success, Failure>,
     payload: Payload,
     options: Omit<ScheduledJob, "type" | "payload"> = {},
   ): Effect.Effect<ScheduledJob, InvalidPayload> {
