@@ -2,10 +2,10 @@
  * When a cron expression is due in a time zone: the first tick after a moment, and the last ones before another. Pure
  * arithmetic on `effect/Cron`; what is done about ticks that were missed is `CatchUp`'s.
  *
- * Where clocks change, every wall-clock time that the expression names is due once a day: one that a day leaves out is
- * due when the gap ends (02:30 at 03:30), times that fall together there are one tick, and of one that comes twice the
- * first counts. An expression that is due in every hour goes on through the hour that is repeated instead, so that
- * "every 20 minutes" is 20 minutes on that night too.
+ * Where clocks are put forward, the first of the times that the day leaves out is due as much after the gap as it lay in
+ * it (02:30 at 03:30), and the others are not. Where they are put back, of a time that comes twice the first counts; but an
+ * expression that is due in every hour goes on through the hour that is repeated, so that "every 20 minutes" is 20
+ * minutes on that night too.
  */
 import { Cron, DateTime, Option, Result } from "effect"
 
@@ -94,5 +94,6 @@ export const firstOfLast = (cron: Cron.Cron, first: number, until: number, count
     at = before
   }
   // Ticks are what `nextTick` says; going backwards only finds the place to begin.
-  return nextTick(cron, at - 1) ?? first
+  const tick = nextTick(cron, at - 1)
+  return tick === null || tick > until ? first : tick
 }
