@@ -167,8 +167,8 @@ describe("for any expression, zone and moment", () => {
           const between = before + Math.floor(((tick - before) * share) / 1_000)
           const next = nextTick(cron, between)!
           // From after the gap, a time in it is past.
-          if (Cron.match(cron, tick)) expect(next).toBe(tick)
-          else expect(next).toBeGreaterThanOrEqual(tick)
+          const isMoved = !Cron.match(cron, tick)
+          expect(isMoved ? Math.min(next, tick) : next).toBe(tick)
           before = tick
         }
       }),
@@ -193,8 +193,8 @@ describe("for any expression, zone and moment", () => {
           const until = due.at(-1)! + Math.floor(((found[many]! - due.at(-1)!) * share) / 1_000)
           expect(lastTick(cron, due[0]!, until)).toBe(due.at(-1))
           const first = firstOfLast(cron, due[0]!, until, count)
-          if (timeZone === "UTC") expect(first).toBe(due.slice(-count)[0])
-          else expect(due).toContain(first)
+          // A clock change among them may cost or add one.
+          expect(timeZone === "UTC" ? [due.slice(-count)[0]] : due).toContain(first)
         },
       ),
       { numRuns: 300 },
