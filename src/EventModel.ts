@@ -12,6 +12,7 @@ import { renderProjection } from "./domain/renders/RenderProjection.ts"
 import { jobEventTypes } from "./jobs/JobEvents.ts"
 import { jobProjection } from "./jobs/JobProjection.ts"
 import { queueEventTypes } from "./jobs/QueueBehavior.ts"
+import { Schedule, ScheduleBehavior } from "./jobs/schedules/Schedule.ts"
 import { scheduleEventTypes } from "./jobs/schedules/ScheduleEvents.ts"
 import { scheduleProjection } from "./jobs/schedules/ScheduleProjection.ts"
 import type { EventType } from "./journal/DomainEvent.ts"
@@ -49,5 +50,6 @@ export interface SnapshotKind {
 /** Every kind of actor that keeps snapshots. */
 export const snapshotKinds: ReadonlyArray<SnapshotKind> = [
   { prefix: "proj_", behavior: Project.hosted(ProjectBehavior) },
+  { prefix: "sched_", behavior: Schedule.hosted(ScheduleBehavior) },
   { prefix: "key_", behavior: ApiKey.hosted(ApiKeyBehavior) },
 ]

@@ -54,6 +54,7 @@ export const PROJECT = "proj_01k8w3e5r7fm2vx9q4ztd6yhb4"
 /** When the first event was recorded; the others follow a second apart. */
 export const START = Date.UTC(2026, 0, 1)
 const STEP_MS = 1_000
+const HOUR_MS = 3_600_000
 
 const { settings } = ProjectBehavior.initial
 const project = { name: "First light", description: null, settings, owner: "user_1" }
@@ -72,6 +73,26 @@ const streams: ReadonlyArray<readonly [string, ReadonlyArray<DomainEvent>]> = [
   [DEPENDENT, [enqueued({ depends_on: [WAITING], type: "other" })]],
   [RENDER, [enqueued({ type: "render:canvas", queue: "renders", payload: { project_id: PROJECT } })]],
   ["queue/mail", [{ _tag: "QueuePaused" }]],
+  [
+    "sched_01k8w3e5r7fm2vx9q4ztd6yhb6",
+    [
+      {
+        _tag: "ScheduleCreated",
+        name: "hourly",
+        cron: "0 * * * *",
+        time_zone: "UTC",
+        job: { type: "test", payload: null },
+        catch_up: "latest",
+        next_tick_at: START + HOUR_MS,
+      } as DomainEvent,
+      {
+        _tag: "ScheduleTicked",
+        tick_at: START + HOUR_MS,
+        job_id: "job_01k8w3e5r7fm2vx9q4ztd6yhb7",
+        next_tick_at: START + 2 * HOUR_MS,
+      } as DomainEvent,
+    ],
+  ],
   [PROJECT, [{ _tag: "ProjectCreated", ...project } as DomainEvent]],
   [
     "key_01k8w3e5r7fm2vx9q4ztd6yhb5",
