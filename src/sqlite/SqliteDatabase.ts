@@ -5,6 +5,7 @@
  * `toSqlError` turns them into typed ones at the edge to Effect.
  */
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite"
+import { isIoError } from "./SqliteError.ts"
 import { STATEMENT_CACHE_CAPACITY, StatementCache, type StatementCacheStats } from "./StatementCache.ts"
 
 const KIBIBYTE = 1024
@@ -138,13 +139,16 @@ export class SqliteDatabase {
   transaction<A>(body: () => A): A {
     if (this.#rollbackOwed) this.#settleOwedRollback()
     this.#begin.run()
+    let isCommitting = false
     try {
       const result = body()
       if (result instanceof Promise) throw new TypeError("A SQLite transaction body must not be asynchronous")
+      isCommitting = true
       this.#commit.run()
       return result
     } catch (cause) {
       this.#rollBack()
+      if (isCommitting && isIoError(cause)) this.#bury()
       throw cause
     }
   }
@@ -183,6 +187,21 @@ export class SqliteDatabase {
       this.#rollback.run()
     } catch {
       this.#rollbackOwed = true
+    }
+  }
+
+  /**
+   * When the `fsync` of a commit fails, its frames stay behind the end of the write-ahead log, whole and valid. The next
+   * commit overwrites them; but a process killed before it leaves them to the next one, which takes them for committed,
+   * although their writer was told that they are not. So the first of them is overwritten at once, by a commit that changes
+   * nothing: what follows no longer fits its checksum. That its own `fsync` fails as well does not matter to that.
+   */
+  #bury(): void {
+    try {
+      const version = this.#native.prepare("PRAGMA user_version").get()!["user_version"]
+      this.#native.exec(`PRAGMA user_version = ${Number(version)}`)
+    } catch {
+      // A disk that takes no writes either: then it is not known what is left on it.
     }
   }
 

@@ -40,6 +40,8 @@ export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Another copy of `src/main.ts`. */
   readonly main?: string
+  /** What runs it: it gets the command line behind its own, and must become what it runs. */
+  readonly under?: ReadonlyArray<string>
 }
 
 /** A running command, until its end is awaited. */
@@ -51,8 +53,9 @@ export class RenderOwlProcess {
   #hasEnded = false
   #onOutput: Array<() => void> = []
 
-  constructor(command: ReadonlyArray<string>, { dataDir, env, main = MAIN }: ProcessOptions) {
-    this.child = spawn(process.execPath, [main, ...command], {
+  constructor(command: ReadonlyArray<string>, { dataDir, env, main = MAIN, under = [] }: ProcessOptions) {
+    const [program, ...args] = [...under, process.execPath, main, ...command]
+    this.child = spawn(program!, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: {
         PATH: process.env["PATH"],
