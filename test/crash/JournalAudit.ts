@@ -7,8 +7,10 @@ import { eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
 import { JobBehavior } from "../../src/jobs/JobBehavior.ts"
 import { isJobEvent, type JobEvent } from "../../src/jobs/JobEvents.ts"
 import { absent, isFinished, type JobState } from "../../src/jobs/JobState.ts"
+import { isQueueEvent, queueOfStream } from "../../src/jobs/QueueBehavior.ts"
 import type { RecordedEvent } from "../../src/journal/Journal.ts"
 import { verify } from "../../src/ops/Verify.ts"
+import { QueueRules } from "./QueueRules.ts"
 
 /** Faults of jobs that are spelled out. */
 const FAULTS_SHOWN = 5
@@ -23,6 +25,8 @@ export class JournalAudit {
   readonly #source: string
   #jobs = new Map<string, AuditedJob>()
   #started = new Set<string>()
+  #facts = new Set<string>()
+  #rules = new QueueRules()
   #head = 0
 
   constructor(source: string) {
@@ -39,6 +43,14 @@ export class JournalAudit {
     return this.#started
   }
 
+  /**
+   * What was ever true: `<job> is cancelled`, `is due <ms>`, `is <priority>`, `<job> <version> <event>`, and of a queue
+   * `<stream> <event>` with the event's data.
+   */
+  get facts(): ReadonlySet<string> {
+    return this.#facts
+  }
+
   /** Events of the last check. */
   get head(): number {
     return this.#head
@@ -49,6 +61,8 @@ export class JournalAudit {
     return Effect.suspend(() => {
       this.#jobs = new Map()
       this.#started = new Set()
+      this.#facts = new Set()
+      this.#rules = new QueueRules()
       const faults: Array<string> = []
       const model = { eventTypes, projections: () => projections(), snapshotKinds }
       const onEvent = (event: RecordedEvent) => faults.push(...this.#fold(event))
@@ -67,10 +81,19 @@ export class JournalAudit {
   }
 
   #fold({ event, recordedAt, stream, version }: RecordedEvent): ReadonlyArray<string> {
+    if (isQueueEvent(event)) {
+      this.#rules.govern(queueOfStream(stream), event, recordedAt)
+      const { _tag, ...data } = event
+      this.#facts.add(`${stream} ${_tag} ${JSON.stringify(data)}`)
+    }
     if (!isJobEvent(event)) return []
     const { state } = this.#jobs.get(stream) ?? { state: absent }
-    const fault = illegal(state, event)
-    this.#jobs.set(stream, { state: JobBehavior.evolve(state, event, recordedAt), version })
+    const after = JobBehavior.evolve(state, event, recordedAt)
+    const fault = illegal(state, event) ?? this.#rules.follow(state, event, after, recordedAt)
+    this.#jobs.set(stream, { state: after, version })
+    this.#facts.add(`${stream} is due ${after.dueAt}`).add(`${stream} is ${after.priority}`)
+    if (isFinished(after))
+      this.#facts.add(`${stream} is ${after.status}`).add(`${stream} ${version} ${event._tag}`)
     if (event._tag === "JobStarted") this.#started.add(`${stream} ${event.attempt}`)
     return fault === undefined ? [] : [`${stream} version ${version}, ${event._tag}: ${fault}`]
   }
@@ -87,6 +110,7 @@ const illegal = (state: JobState, event: JobEvent): string | undefined => {
       return state.failures < state.maxAttempts ? undefined : "more attempts than allowed"
     case "JobProgressed":
     case "JobStepCompleted":
+    case "JobLogged":
     case "JobCompleted":
     case "JobAttemptFailed":
     case "JobStalled":

@@ -18,8 +18,8 @@ import { DATABASE, type Mode, type Told } from "./LoadProtocol.ts"
 const CYCLES = Number(process.env["CRASH_CYCLES"] ?? 20)
 const SEED = process.env["CRASH_SEED"] ?? String(randomInt(2 ** 31))
 
-/** Kills that one database goes through; then it is drained, and another one begins. */
-const CYCLES_PER_DATABASE = 40
+/** Kills that one database goes through; then it is drained, and another one begins: each is verified from the first event on. */
+const CYCLES_PER_DATABASE = 25
 /** Far more than a cycle takes on a slow machine. */
 const CYCLE_MS_MAX = 10_000
 
@@ -82,7 +82,7 @@ describe("a process that is killed while it takes and runs jobs", () => {
         Effect.gen(function* () {
           const folder = yield* dataFolder
           const database = join(folder, DATABASE)
-          const audit = yield* JournalAudit.make(database, join(folder, "replica.db"))
+          const audit = new JournalAudit(database)
           const ledger = new Ledger(folder)
           let early = 0
           for (let cycle = 0; cycle < cycles; cycle++) {
@@ -107,22 +107,22 @@ describe("a process that is killed while it takes and runs jobs", () => {
               where,
             )
             for (const line of told) ledger.take(line)
-            if (audit.head === 0 && ledger.size === 0) continue
-            assert.deepStrictEqual(audit.check(), [], where)
+            // Before anything was promised the database may lack its tables.
+            if (ledger.size === 0) continue
+            assert.deepStrictEqual(yield* audit.check, [], where)
             assert.deepStrictEqual(ledger.faults(audit), [], where)
           }
 
           const drained = yield* live({ folder, seed, mode: "drain" })
           assert.strictEqual(drained.code, 0, drained.stderr)
-          const whole = yield* JournalAudit.make(database, join(folder, "replica-of-all.db"))
-          assert.deepStrictEqual(whole.check(), [])
-          assert.deepStrictEqual(ledger.faults(whole), [])
+          assert.deepStrictEqual(yield* audit.check, [])
+          assert.deepStrictEqual(ledger.faults(audit), [])
           assert.deepStrictEqual(
-            [...whole.jobs].filter(([, { state }]) => !isFinished(state)),
+            [...audit.jobs].filter(([, { state }]) => !isFinished(state)),
             [],
           )
           console.log(
-            `${cycles} kills, ${early} of them before a first answer: ${ledger.size} jobs promised, ${whole.jobs.size} there, ${whole.head} events, ${whole.started.size} attempts`,
+            `${cycles} kills, ${early} of them before a first answer: ${ledger.size} jobs promised, ${audit.jobs.size} there, ${audit.head} events, ${audit.started.size} attempts`,
           )
         }).pipe(Effect.scoped),
       (cycles + 1) * CYCLE_MS_MAX,
