@@ -33,7 +33,7 @@ const diskOf = Effect.fnUntraced(function* (kibibytes: number) {
   const disk = yield* smallDisk(kibibytes)
   writeFileSync(join(outside, RUNS_LOG), "")
   symlinkSync(join(outside, RUNS_LOG), join(disk.folder, RUNS_LOG))
-  return { ...disk, outside, database: join(disk.folder, DATABASE) }
+  return { ...disk, database: join(disk.folder, DATABASE) }
 })
 
 const freeBytes = (folder: string): number => {
@@ -52,7 +52,7 @@ describe.skipIf(unmountable !== undefined)(`a small disk${skipped}`, () => {
     "refuses when it is full, and goes on without a restart when there is room",
     () =>
       Effect.gen(function* () {
-        const { database, folder, outside, resize } = yield* diskOf(SMALL_KIB)
+        const { database, folder, resize } = yield* diskOf(SMALL_KIB)
         const ledger = new Ledger(folder)
         let refused = 0
         let accepted = 0
@@ -72,12 +72,12 @@ describe.skipIf(unmountable !== undefined)(`a small disk${skipped}`, () => {
         const reasons = life.told.flatMap((line) => (line._tag === "Refused" ? [line.reason] : []))
         assert.deepStrictEqual([...new Set(reasons)], ["StoreFull"])
         for (const line of life.told) ledger.take(line)
-        const audit = yield* JournalAudit.make(database, join(outside, "replica.db"))
-        assert.deepStrictEqual(audit.check(), [])
+        const audit = new JournalAudit(database)
+        assert.deepStrictEqual(yield* audit.check, [])
         assert.deepStrictEqual(ledger.faults(audit), [])
         const next = yield* live({ folder, seed: "small", mode: "drain" })
         assert.strictEqual(next.code, 0, next.stderr)
-        assert.deepStrictEqual(audit.check(), [])
+        assert.deepStrictEqual(yield* audit.check, [])
         assert.deepStrictEqual(ledger.faults(audit), [])
         assert.deepStrictEqual(
           [...audit.jobs].filter(([, { state }]) => !isFinished(state)),
@@ -91,7 +91,7 @@ describe.skipIf(unmountable !== undefined)(`a small disk${skipped}`, () => {
     "without any room ends a start with the reason; with hardly any, it starts and goes on when there is more",
     () =>
       Effect.gen(function* () {
-        const { database, folder, outside } = yield* diskOf(LARGE_KIB)
+        const { database, folder } = yield* diskOf(LARGE_KIB)
         const ledger = new Ledger(folder)
         let answers = 0
         const before = yield* live({
@@ -118,8 +118,8 @@ describe.skipIf(unmountable !== undefined)(`a small disk${skipped}`, () => {
           },
         })
         assert.strictEqual(next.code, 0, next.stderr)
-        const audit = yield* JournalAudit.make(database, join(outside, "replica.db"))
-        assert.deepStrictEqual(audit.check(), [])
+        const audit = new JournalAudit(database)
+        assert.deepStrictEqual(yield* audit.check, [])
         assert.deepStrictEqual(ledger.faults(audit), [])
       }).pipe(Effect.scoped),
     60_000,

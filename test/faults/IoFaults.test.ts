@@ -180,8 +180,8 @@ describe.skipIf(missing !== undefined)(
 
             // And what it leaves behind is what it told
             for (const line of life.told) ledger.take(line)
-            const audit = yield* JournalAudit.make(database, join(folder, "replica.db"))
-            assert.deepStrictEqual(audit.check(), [])
+            const audit = new JournalAudit(database)
+            assert.deepStrictEqual(yield* audit.check, [])
             assert.deepStrictEqual(ledger.faults(audit), [])
             // Also where the fsync of a commit failed, which leaves its frames in the log, as whole as any.
             assert.deepStrictEqual(storedRefusals(life, audit), [])
@@ -190,7 +190,7 @@ describe.skipIf(missing !== undefined)(
             const next = yield* live({ folder, seed: `${name}, next`, mode: "drain" })
             assert.strictEqual(next.code, 0, next.stderr)
             for (const line of next.told) ledger.take(line)
-            assert.deepStrictEqual(audit.check(), [])
+            assert.deepStrictEqual(yield* audit.check, [])
             assert.deepStrictEqual(ledger.faults(audit), [])
             assert.deepStrictEqual(
               [...audit.jobs].filter(([, { state }]) => !isFinished(state)),
@@ -243,8 +243,8 @@ describe.skipIf(missing !== undefined)(
         assert.match(failing.stderr, /disk I\/O error/)
         const next = yield* live({ folder, seed: "", mode: "drain" })
         assert.strictEqual(next.code, 0, next.stderr)
-        const audit = yield* JournalAudit.make(database, join(folder, "replica.db"))
-        assert.deepStrictEqual(audit.check(), [])
+        const audit = new JournalAudit(database)
+        assert.deepStrictEqual(yield* audit.check, [])
         assert.deepStrictEqual(ledger.faults(audit), [])
       }).pipe(Effect.scoped),
     )

@@ -222,8 +222,8 @@ describe("a write-ahead log that is torn", () => {
               }).pipe(Effect.provide(system(folder)))
 
               // Then nothing of that is lost, and it goes on from there
-              const audit = yield* JournalAudit.make(image, join(folder, "replica.db"))
-              assert.deepStrictEqual(audit.check(), [], where)
+              const audit = new JournalAudit(image)
+              assert.deepStrictEqual(yield* audit.check, [], where)
               assert.deepStrictEqual(ledger.faults(audit), [], where)
               assert.strictEqual(audit.jobs.get(id)?.state.status, "completed", where)
               assert.deepStrictEqual(eventsIn(image).slice(0, left.length), left, where)
