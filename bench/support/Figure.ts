@@ -44,13 +44,40 @@ export const atMost = (options: {
   readonly ceiling: number
   readonly below: number | null
 }): Figure => ({
+  ...measured(options),
+  ceiling: options.ceiling,
+  ratio: options.figure / options.ceiling,
+})
+
+/** A figure that stands alone. */
+export const measured = (options: {
+  readonly name: string
+  readonly unit: string
+  readonly figure: number
+  readonly below: number | null
+}): Figure => ({
   name: options.name,
   unit: options.unit,
   figure: options.figure,
-  ceiling: options.ceiling,
-  ratio: options.figure / options.ceiling,
+  ceiling: null,
+  ratio: null,
   budget: options.below === null ? null : `< ${options.below} ${options.unit}`,
   ok: options.below === null ? null : options.figure < options.below,
+})
+
+/** A figure that must not grow beyond a multiple of another one. */
+export const flat = (options: {
+  readonly name: string
+  readonly unit: string
+  readonly figure: number
+  readonly ceiling: number
+  readonly atMost: number
+}): Figure => ({
+  ...measured({ ...options, below: null }),
+  ceiling: options.ceiling,
+  ratio: options.figure / options.ceiling,
+  budget: `≤ ${options.atMost} ×`,
+  ok: options.figure <= options.atMost * options.ceiling,
 })
 
 const number = (value: number): string =>
@@ -61,10 +88,10 @@ const verdict = ({ ok }: Figure): string => {
   return ok ? "ok" : "MISSED"
 }
 
-/** The figures as a table for a terminal. */
-export const table = (figures: ReadonlyArray<Figure>): string => {
+/** The figures as a table for a terminal; `ceiling` is what stands above the second column. */
+export const table = (figures: ReadonlyArray<Figure>, ceiling = "ceiling"): string => {
   const rows = [
-    ["", "RenderOwl", "ceiling", "unit", "ratio", "budget", ""],
+    ["", "RenderOwl", ceiling, "unit", "ratio", "budget", ""],
     ...figures.map((figure) => [
       figure.name,
       number(figure.figure),

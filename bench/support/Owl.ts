@@ -9,10 +9,14 @@ import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { describeDatabase } from "./Machine.ts"
 import { NoopJob } from "./NoopJob.ts"
 
+export const OWL_DATABASE = "owl.db"
+
 /** The system, ready to take jobs. */
 export const openOwl = (folder: string, note: (line: string) => void) =>
   Effect.gen(function* () {
-    const context = yield* Layer.build(RenderOwl.layer({ database: { filename: join(folder, "owl.db") } }))
+    const context = yield* Layer.build(
+      RenderOwl.layer({ database: { filename: join(folder, OWL_DATABASE) } }),
+    )
     note(describeDatabase(Context.get(context, SqliteClient).writer))
     return { queue: Context.get(context, Queue) }
   })
