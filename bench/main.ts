@@ -3,6 +3,7 @@
  * that take minutes run only when they are named. Every one prints its figures beside what they are to be held against,
  * measured in the same run.
  */
+import { compare } from "./compare.ts"
 import { drain } from "./drain.ts"
 import { enqueue } from "./enqueue.ts"
 import { http } from "./http.ts"
@@ -11,7 +12,7 @@ import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
 
 const short = { enqueue, drain, pickup, http }
-const benchmarks = { ...short, scale }
+const benchmarks = { ...short, scale, compare }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
 const unknown = names.find((name) => !(name in benchmarks))

@@ -6,10 +6,11 @@ import { Effect } from "effect"
 
 /** Rounds whose figures are thrown away: the first ones run code that is not compiled yet. */
 const WARM_UP_ROUNDS = 8
-/** Rounds that count, unless `--rounds=…` says how many. */
-const ROUNDS = Number(
-  process.argv.find((flag) => flag.startsWith("--rounds="))?.slice("--rounds=".length) ?? 31,
-)
+const ROUNDS = 31
+
+/** Rounds that count: as many as `--rounds=…` says, or the default. */
+export const rounds = (byDefault: number): number =>
+  Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice("--rounds=".length) ?? byDefault)
 
 /** The middle of some numbers. */
 export const median = (values: ReadonlyArray<number>): number => {
@@ -54,7 +55,7 @@ export const compare = <E1, R1, E2, R2>(
   Effect.gen(function* () {
     const figures: Array<number> = []
     const ceilings: Array<number> = []
-    for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
+    for (let round = -WARM_UP_ROUNDS; round < rounds(ROUNDS); round++) {
       let figure: number
       let ceiling: number
       if (round % 2 === 0) {
