@@ -109,7 +109,9 @@ export class OutboundError extends Schema.TaggedError<OutboundError>()("Outbound
   override readonly cause = this.reason
 
   override get message(): string {
-    return this.redirects === 0 ? this.reason.message : `after ${this.redirects} redirects: ${this.reason.message}`
+    return this.redirects === 0
+      ? this.reason.message
+      : `after ${this.redirects} redirects: ${this.reason.message}`
   }
 
   /** The same request may succeed later; false where it would be refused again. */

@@ -156,7 +156,8 @@ const checkHost = (url: URL, { allow }: OutboundRules): Result.Result<OutboundUr
       : refuse("address", `the address is not a public one (${use.purpose})`)
   }
   const name = url.hostname.replace(/\.$/, "")
-  if (!Host.isDomainName(name)) return refuse("host", "the host is neither a domain name nor an address")
+  if (!Host.isDomainName(name) || name.endsWith("."))
+    return refuse("host", "the host is neither a domain name nor an address")
   const top = name.slice(name.lastIndexOf(".") + 1)
   // A name of one label is completed by the search list of the machine: it means something inside, or nothing.
   if (top === name || INSIDE_DOMAINS.has(top)) return refuse("host", "the host is not a public name")

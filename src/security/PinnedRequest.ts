@@ -102,7 +102,10 @@ export const send = (
         response.on("error", () => {})
         resume(Effect.succeed(response))
       })
-      request.once("upgrade", () => request.destroy(new Error("upgraded")))
+      request.once("upgrade", () => {
+        socket.destroy()
+        resume(Effect.fail(new AnswerBroken({ code: "UPGRADED" })))
+      })
       request.on("error", (error) => {
         const code = codeOf(error)
         resume(
@@ -120,4 +123,6 @@ export const send = (
 
 /** What Node calls the failure: `ECONNREFUSED`, `CERT_HAS_EXPIRED`, `HPE_INVALID_CONSTANT`. */
 export const codeOf = (error: unknown): string =>
-  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : String((error as Error)?.message ?? error)
+  error instanceof Error && "code" in error && typeof error.code === "string"
+    ? error.code
+    : String((error as Error)?.message ?? error)

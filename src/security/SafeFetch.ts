@@ -86,7 +86,10 @@ export class SafeFetch extends Context.Service<
 >()("renderowl/security/SafeFetch") {
   /** Names are asked of DNS servers alone (A and AAAA): the machine's hosts file and its threads stay out of it. */
   static readonly layer = (options: Options = {}): Layer.Layer<SafeFetch, never, Dns.Dns> =>
-    Layer.effect(SafeFetch, Effect.flatMap(Effect.service(Dns.Dns), (dns) => make(dns, options)))
+    Layer.effect(
+      SafeFetch,
+      Effect.flatMap(Effect.service(Dns.Dns), (dns) => make(dns, options)),
+    )
 }
 
 /** The whole body. */
@@ -147,7 +150,10 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
     const follow = Effect.fnUntraced(function* (request: FetchRequest, limits: Limits, deadline: number) {
       let redirects = 0
       const failed = (reason: Reason) => new OutboundError({ reason, redirects })
-      let target = yield* OutboundUrl.parse(request.url, rules).pipe(Effect.fromResult, Effect.mapError(failed))
+      let target = yield* OutboundUrl.parse(request.url, rules).pipe(
+        Effect.fromResult,
+        Effect.mapError(failed),
+      )
       let message = yield* Effect.mapError(messageOf(request), failed)
       yield* Effect.annotateCurrentSpan({ "server.address": target.url.hostname, "server.port": target.port })
       for (;;) {
@@ -155,7 +161,13 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
         const location = redirectOf(response)
         if (location === undefined || limits.redirectsMax === 0) {
           yield* Effect.annotateCurrentSpan({ "http.response.status_code": response.statusCode })
-          return yield* answer(response, { method: message.method, url: target.url, redirects, limits, deadline })
+          return yield* answer(response, {
+            method: message.method,
+            url: target.url,
+            redirects,
+            limits,
+            deadline,
+          })
         }
         response.destroy()
         if (redirects === limits.redirectsMax) {
@@ -175,7 +187,9 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
       fetch: Effect.fn("SafeFetch.fetch")(function* (request) {
         const limits = { ...DEFAULT_LIMITS, ...options.limits, ...request.limits }
         const deadline = (yield* Clock.currentTimeMillis) + Duration.toMillis(limits.total)
-        return yield* Effect.acquireRelease(places.take(1), () => places.release(1), { interruptible: true }).pipe(
+        return yield* Effect.acquireRelease(places.take(1), () => places.release(1), {
+          interruptible: true,
+        }).pipe(
           Effect.andThen(follow(request, limits, deadline)),
           Effect.timeoutOrElse({
             duration: limits.total,
@@ -209,7 +223,9 @@ const resolve = (
   host: OutboundUrl.OutboundUrl["host"] & string,
 ): Effect.Effect<ReadonlyArray<NetAddress.IpAddress>, HostUnresolved> =>
   Effect.flatMap(
-    Effect.forEach(["A", "AAAA"] as const, (type) => Effect.result(dns.resolve(host, type)), { concurrency: 2 }),
+    Effect.forEach(["A", "AAAA"] as const, (type) => Effect.result(dns.resolve(host, type)), {
+      concurrency: 2,
+    }),
     (answers) => {
       const addresses = answers.flatMap((answer) =>
         Result.isSuccess(answer) ? answer.success.map(({ address }): NetAddress.IpAddress => address) : [],
@@ -300,7 +316,13 @@ const READS_AT_ONCE = 8
 
 const answer = Effect.fnUntraced(function* (
   response: IncomingMessage,
-  { deadline, limits, method, redirects, url }: {
+  {
+    deadline,
+    limits,
+    method,
+    redirects,
+    url,
+  }: {
     readonly method: string
     readonly url: URL
     readonly redirects: number

@@ -70,7 +70,8 @@ export const specialUseOf = (
     if (allowed.some(IpNetwork.contains(each))) continue
     const range = ranges.find(({ network }) => IpNetwork.contains(network, each))
     if (range !== undefined) return range
-    if (NetAddress.isIpv6Address(each) && !IpNetwork.contains(GLOBAL_UNICAST, each)) return OUTSIDE_GLOBAL_UNICAST
+    if (NetAddress.isIpv6Address(each) && !IpNetwork.contains(GLOBAL_UNICAST, each))
+      return OUTSIDE_GLOBAL_UNICAST
   }
   return undefined
 }

@@ -23,7 +23,8 @@ const der = (tag: number, ...contents: ReadonlyArray<Uint8Array>): Buffer => {
 const sequence = (...contents: ReadonlyArray<Uint8Array>) => der(0x30, ...contents)
 const oid = (hex: string) => der(0x06, Buffer.from(hex, "hex"))
 const utf8 = (text: string) => der(0x0c, Buffer.from(text))
-const time = (date: Date) => der(0x17, Buffer.from(`${date.toISOString().replace(/[-:T]/g, "").slice(2, 14)}Z`))
+const time = (date: Date) =>
+  der(0x17, Buffer.from(`${date.toISOString().replace(/[-:T]/g, "").slice(2, 14)}Z`))
 
 const ED25519 = sequence(oid("2b6570"))
 const COMMON_NAME = oid("550403")
@@ -35,7 +36,8 @@ export const make = (host: string, options: { readonly expired?: boolean } = {})
   const { privateKey, publicKey } = generateKeyPairSync("ed25519")
   const end = Date.now() + (options.expired === true ? -DAY_MS : DAY_MS)
   const name = sequence(der(0x31, sequence(COMMON_NAME, utf8("RenderOwl test"))))
-  const subject = isIP(host) === 4 ? der(0x87, Buffer.from(host.split(".").map(Number))) : der(0x82, Buffer.from(host))
+  const subject =
+    isIP(host) === 4 ? der(0x87, Buffer.from(host.split(".").map(Number))) : der(0x82, Buffer.from(host))
   const body = sequence(
     der(0xa0, der(0x02, Buffer.of(2))),
     der(0x02, Buffer.concat([Buffer.of(1), randomBytes(8)])),
@@ -48,13 +50,20 @@ export const make = (host: string, options: { readonly expired?: boolean } = {})
       0xa3,
       sequence(
         sequence(SUBJECT_ALT_NAME, der(0x04, sequence(subject))),
-        sequence(BASIC_CONSTRAINTS, der(0x01, Buffer.of(0xff)), der(0x04, sequence(der(0x01, Buffer.of(0xff))))),
+        sequence(
+          BASIC_CONSTRAINTS,
+          der(0x01, Buffer.of(0xff)),
+          der(0x04, sequence(der(0x01, Buffer.of(0xff)))),
+        ),
       ),
     ),
   )
   const certificate = sequence(body, ED25519, der(0x03, Buffer.of(0), sign(null, body, privateKey)))
   return {
     key: privateKey.export({ format: "pem", type: "pkcs8" }) as string,
-    cert: `-----BEGIN CERTIFICATE-----\n${certificate.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`,
+    cert: `-----BEGIN CERTIFICATE-----\n${certificate
+      .toString("base64")
+      .match(/.{1,64}/g)!
+      .join("\n")}\n-----END CERTIFICATE-----\n`,
   }
 }
