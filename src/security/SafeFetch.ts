@@ -4,7 +4,7 @@
  * checked, and the connection goes to one of those and to nothing else, so that a second answer of the DNS has no effect.
  * Redirects are followed here, each one checked like the first URL. Time, headers and body of an answer are bounded.
  */
-import { Clock, Context, Duration, Effect, Layer, Result, type Scope, Semaphore, Stream } from "effect"
+import { Context, Duration, Effect, Layer, Result, type Scope, Semaphore, Stream } from "effect"
 import { Headers } from "effect/http"
 import { Dns, NetAddress } from "effect/net"
 import * as NodeStream from "@effect/platform-node/NodeStream"
@@ -147,7 +147,7 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
       return yield* PinnedRequest.send(socket, destination, message, limits.headerBytesMax)
     })
 
-    const follow = Effect.fnUntraced(function* (request: FetchRequest, limits: Limits, deadline: number) {
+    const follow = Effect.fnUntraced(function* (request: FetchRequest, limits: Limits, deadline: Deadline) {
       let redirects = 0
       const failed = (reason: Reason) => new OutboundError({ reason, redirects })
       let target = yield* OutboundUrl.parse(request.url, rules).pipe(
@@ -174,6 +174,7 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
           return yield* failed(new TooManyRedirects({ redirects_max: limits.redirectsMax }))
         }
         redirects++
+        deadline.late = outOfTime(limits, redirects)
         const next = yield* OutboundUrl.redirected(target.url, location, rules).pipe(
           Effect.fromResult,
           Effect.mapError(failed),
@@ -186,14 +187,22 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
     return SafeFetch.of({
       fetch: Effect.fn("SafeFetch.fetch")(function* (request) {
         const limits = { ...DEFAULT_LIMITS, ...options.limits, ...request.limits }
-        const deadline = (yield* Clock.currentTimeMillis) + Duration.toMillis(limits.total)
-        return yield* Effect.acquireRelease(places.take(1), () => places.release(1), {
-          interruptible: true,
-        }).pipe(
+        const deadline: Deadline = { over: false, response: undefined, late: outOfTime(limits, 0) }
+        // One sleep from the call on, and no reading of the time: a wall clock may be set.
+        yield* Effect.sleep(limits.total).pipe(
+          Effect.andThen(
+            Effect.sync(() => {
+              deadline.over = true
+              deadline.response?.destroy(deadline.late)
+            }),
+          ),
+          Effect.forkScoped,
+        )
+        return yield* places.takeScoped(1).pipe(
           Effect.andThen(follow(request, limits, deadline)),
           Effect.timeoutOrElse({
             duration: limits.total,
-            orElse: () => Effect.fail(new OutboundError({ reason: tooSlow(limits), redirects: 0 })),
+            orElse: () => Effect.fail(deadline.late),
           }),
         )
       }),
@@ -209,7 +218,18 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
     })
   })
 
-const tooSlow = ({ total }: Limits) => new TooSlow({ phase: "total", limit_ms: Duration.toMillis(total) })
+/** The answer that is being read when the time is up, and what its reader is told. */
+interface Deadline {
+  over: boolean
+  response: IncomingMessage | undefined
+  late: OutboundError
+}
+
+const outOfTime = ({ total }: Limits, redirects: number): OutboundError =>
+  new OutboundError({
+    reason: new TooSlow({ phase: "total", limit_ms: Duration.toMillis(total) }),
+    redirects,
+  })
 
 const withinConnectTime = <A, E, R>(self: Effect.Effect<A, E, R>, { connect }: Limits) =>
   Effect.timeoutOrElse(self, {
@@ -327,7 +347,7 @@ const answer = Effect.fnUntraced(function* (
     readonly url: URL
     readonly redirects: number
     readonly limits: Limits
-    readonly deadline: number
+    readonly deadline: Deadline
   },
 ) {
   const failed = (reason: Reason) => new OutboundError({ reason, redirects })
@@ -336,12 +356,8 @@ const answer = Effect.fnUntraced(function* (
   if (method !== "HEAD" && Number(response.headers["content-length"] ?? 0) > limits.bodyBytesMax) {
     return yield* tooLarge
   }
-  const late = failed(tooSlow(limits))
-  yield* Clock.currentTimeMillis.pipe(
-    Effect.flatMap((now) => Effect.sleep(Math.max(0, deadline - now))),
-    Effect.andThen(Effect.sync(() => void response.destroy(late))),
-    Effect.forkScoped,
-  )
+  if (deadline.over) return yield* deadline.late
+  deadline.response = response
   return {
     status: response.statusCode!,
     headers: Headers.fromInput(response.headers as Record<string, string | Array<string>>),
