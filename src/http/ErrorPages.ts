@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto"
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { escape } from "../security/HtmlText.ts"
 import { preferred } from "./Accept.ts"
 import { ProblemBase, type ProblemPage } from "./Problem.ts"
 import { problemPage, problemPages } from "./ProblemRegistry.ts"
@@ -78,6 +79,3 @@ const list = (pages: ReadonlyArray<ProblemPage>): string =>
 const explain = ({ cause, cure, slug, status, title }: ProblemPage): string =>
   `<p><a href="/errors">All problem types</a></p><h1>${escape(title)}</h1><p><code>${slug}</code> · HTTP ${status}</p>` +
   `<h2>Why</h2><p>${escape(cause)}</p><h2>What to do</h2><p>${escape(cure)}</p>`
-
-const escape = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")

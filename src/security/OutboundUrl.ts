@@ -7,9 +7,7 @@
 import { Result, Schema } from "effect"
 import { Host, IpNetwork, NetAddress } from "effect/net"
 import { specialUseOf } from "./SpecialUseAddresses.ts"
-
-/** As for URLs that come in (RFC 9110 §4.1 asks for 8,000; what people register is far shorter). */
-export const URL_CHARACTERS_MAX = 2_048
+import * as WebUrl from "./WebUrl.ts"
 
 /** What the outside may be asked for. */
 export interface OutboundRules {
@@ -51,10 +49,11 @@ export type Refusal = typeof Refusal.Type
 /** The URL may not be requested. The message names the rule, never an address that a name stands for. */
 export class UrlRefused extends Schema.TaggedError<UrlRefused>()("UrlRefused", {
   refusal: Refusal,
+  /** What the URL must be, to be read after its name or that of its field. */
   detail: Schema.String,
 }) {
   override get message(): string {
-    return this.detail
+    return `the URL ${this.detail}`
   }
 }
 
@@ -89,19 +88,22 @@ const INSIDE_DOMAINS: ReadonlySet<string> = new Set([
   "test",
 ])
 
-/** What the URL parser would remove or rewrite without a word: control characters, spaces, backslashes. */
-// oxlint-disable-next-line no-control-regex
-const REWRITTEN = /[\u0000-\u0020\u007f-\u00a0\\]/
-const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/(?=[^/])/i
-const ENCODED_HOST = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#]*%/i
-/** Also the empty ones, which the parser drops. */
-const USER_INFO = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#]*@/i
-
 /** The text as a URL to request, or the rule against it. */
 export const parse = (text: string, rules: OutboundRules): Result.Result<OutboundUrl, UrlRefused> =>
-  ABSOLUTE.test(text) || text.length > URL_CHARACTERS_MAX
-    ? read(text, undefined, rules)
-    : refuse("malformed", "not an absolute URL such as https://example.com/path")
+  read(text, undefined, rules)
+
+/** URLs to request, as input; what is wrong with others is said in the words of the rule. */
+export const schema = (rules: OutboundRules): Schema.Codec<string> =>
+  Schema.String.check(
+    Schema.makeFilter(
+      (text) =>
+        Result.match(parse(text, rules), {
+          onFailure: ({ detail }) => detail,
+          onSuccess: () => true as const,
+        }),
+      { toJsonSchema: () => [{ format: "uri", maxLength: WebUrl.URL_CHARACTERS_MAX }, true] },
+    ),
+  )
 
 /** Where a redirect leads: `location` may be relative, and must not leave https. */
 export const redirected = (
@@ -111,7 +113,7 @@ export const redirected = (
 ): Result.Result<OutboundUrl, UrlRefused> =>
   Result.flatMap(read(location, from, rules), (to) =>
     from.protocol === "https:" && to.url.protocol !== "https:"
-      ? refuse("downgrade", "a redirect must not lead from https to http")
+      ? refuse("downgrade", "must not lead from https to http")
       : Result.succeed(to),
   )
 
@@ -119,30 +121,22 @@ const read = (
   text: string,
   base: URL | undefined,
   rules: OutboundRules,
-): Result.Result<OutboundUrl, UrlRefused> => {
-  if (text.length > URL_CHARACTERS_MAX) {
-    return refuse("too_long", `a URL has at most ${URL_CHARACTERS_MAX} characters`)
-  }
-  if (REWRITTEN.test(text)) {
-    return refuse("malformed", "a URL has no spaces, control characters or backslashes")
-  }
-  if (USER_INFO.test(text)) return refuse("credentials", "a URL carries no user name or password")
-  if (ENCODED_HOST.test(text)) return refuse("host", "the host is not written with percent signs")
-  const url = URL.parse(text, base?.href)
-  if (url === null) return refuse("malformed", "not a URL")
-  return check(url, rules)
-}
+): Result.Result<OutboundUrl, UrlRefused> =>
+  Result.flatMap(
+    Result.mapError(WebUrl.parse(text, base), (fault) =>
+      refused(fault, fault === "scheme" ? schemesOf(rules) : WebUrl.messages[fault]),
+    ),
+    (url) => check(url, rules),
+  )
+
+const schemesOf = ({ schemes }: OutboundRules) =>
+  `must start with ${schemes.map((scheme) => `${scheme}//`).join(" or ")}`
 
 const check = (url: URL, rules: OutboundRules): Result.Result<OutboundUrl, UrlRefused> => {
   const { ports, schemes } = rules
-  if (!(schemes as ReadonlyArray<string>).includes(url.protocol)) {
-    return refuse("scheme", `the scheme is one of ${schemes.map((each) => each.slice(0, -1)).join(", ")}`)
-  }
-  if (url.username !== "" || url.password !== "") {
-    return refuse("credentials", "a URL carries no user name or password")
-  }
+  if (!(schemes as ReadonlyArray<string>).includes(url.protocol)) return refuse("scheme", schemesOf(rules))
   const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port)
-  if (!ports.includes(port)) return refuse("port", `the port is one of ${ports.join(", ")}`)
+  if (!ports.includes(port)) return refuse("port", `must be at port ${ports.join(" or ")}`)
   url.hash = ""
   return Result.map(checkHost(url, rules), (host) => ({ url, host, port }))
 }
@@ -153,17 +147,17 @@ const checkHost = (url: URL, { allow }: OutboundRules): Result.Result<OutboundUr
     const use = specialUseOf(literal.success, allow)
     return use === undefined
       ? Result.succeed(NetAddress.toCanonical(literal.success))
-      : refuse("address", `the address is not a public one (${use.purpose})`)
+      : refuse("address", `must not be at a special address (${use.purpose})`)
   }
   const name = url.hostname.replace(/\.$/, "")
   if (!Host.isDomainName(name) || name.endsWith("."))
-    return refuse("host", "the host is neither a domain name nor an address")
+    return refuse("host", "must have a domain name or an address for its host")
   const top = name.slice(name.lastIndexOf(".") + 1)
   // A name of one label is completed by the search list of the machine: it means something inside, or nothing.
-  if (top === name || INSIDE_DOMAINS.has(top)) return refuse("host", "the host is not a public name")
+  if (top === name || INSIDE_DOMAINS.has(top)) return refuse("host", "must have a public name for its host")
   url.hostname = name
   return Result.succeed(name)
 }
 
-const refuse = (refusal: Refusal, detail: string): Result.Result<never, UrlRefused> =>
-  Result.fail(new UrlRefused({ refusal, detail }))
+const refused = (refusal: Refusal, detail: string) => new UrlRefused({ refusal, detail })
+const refuse = (refusal: Refusal, detail: string) => Result.fail(refused(refusal, detail))
