@@ -8,6 +8,7 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { Effect, type Scope } from "effect"
 import { NetAddress } from "effect/net"
+import type { Message } from "./OutboundMessage.ts"
 import { AnswerBroken, AnswerTooLarge, NotConnected, RequestRefused } from "./OutboundError.ts"
 
 export interface Destination {
@@ -18,12 +19,6 @@ export interface Destination {
   readonly name: string | undefined
   /** Certificate authorities in PEM, in place of those that Node comes with. */
   readonly authorities: ReadonlyArray<string> | undefined
-}
-
-export interface Message {
-  readonly method: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array | undefined
 }
 
 /** A connection, with TLS on it where the URL says https; closed with the scope. */

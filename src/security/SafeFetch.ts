@@ -4,7 +4,7 @@
  * checked, and the connection goes to one of those and to nothing else, so that a second answer of the DNS has no effect.
  * Redirects are followed here, each one checked like the first URL. Time, headers and body of an answer are bounded.
  */
-import { Context, Duration, Effect, Layer, Result, type Scope, Semaphore, Stream } from "effect"
+import { Context, Duration, Effect, Layer, type Scope, Semaphore, Stream } from "effect"
 import { Headers } from "effect/http"
 import { Dns, NetAddress } from "effect/net"
 import * as NodeStream from "@effect/platform-node/NodeStream"
@@ -13,13 +13,13 @@ import {
   AddressRefused,
   AnswerBroken,
   AnswerTooLarge,
-  HostUnresolved,
   OutboundError,
   type Reason,
-  RequestRefused,
   TooManyRedirects,
   TooSlow,
 } from "./OutboundError.ts"
+import * as HostAddresses from "./HostAddresses.ts"
+import { type Message, messageAfter, messageOf, redirectOf } from "./OutboundMessage.ts"
 import * as OutboundUrl from "./OutboundUrl.ts"
 import * as PinnedRequest from "./PinnedRequest.ts"
 import { specialUseOf } from "./SpecialUseAddresses.ts"
@@ -84,7 +84,6 @@ export class SafeFetch extends Context.Service<
     readonly check: (url: string) => Effect.Effect<void, OutboundError>
   }
 >()("renderowl/security/SafeFetch") {
-  /** Names are asked of DNS servers alone (A and AAAA): the machine's hosts file and its threads stay out of it. */
   static readonly layer = (options: Options = {}): Layer.Layer<SafeFetch, never, Dns.Dns> =>
     Layer.effect(
       SafeFetch,
@@ -104,7 +103,7 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
     const destinations = Effect.fnUntraced(function* (target: OutboundUrl.OutboundUrl) {
       const { host, port, url } = target
       const name = typeof host === "string" ? host : undefined
-      const addresses = typeof host === "string" ? yield* resolve(dns, host) : [host]
+      const addresses = typeof host === "string" ? yield* HostAddresses.resolve(dns, host) : [host]
       for (const address of addresses) {
         const use = specialUseOf(address, rules.allow)
         if (use !== undefined) {
@@ -128,7 +127,7 @@ const make = (dns: Dns.Dns["Service"], options: Options): Effect.Effect<SafeFetc
 
     const exchange = Effect.fnUntraced(function* (
       target: OutboundUrl.OutboundUrl,
-      message: PinnedRequest.Message,
+      message: Message,
       limits: Limits,
     ) {
       const all = yield* withinConnectTime(destinations(target), limits)
@@ -236,100 +235,6 @@ const withinConnectTime = <A, E, R>(self: Effect.Effect<A, E, R>, { connect }: L
     duration: connect,
     orElse: () => Effect.fail(new TooSlow({ phase: "connect", limit_ms: Duration.toMillis(connect) })),
   })
-
-/** All addresses of a name. One family is enough: many names have no AAAA, and some servers do not answer for it. */
-const resolve = (
-  dns: Dns.Dns["Service"],
-  host: OutboundUrl.OutboundUrl["host"] & string,
-): Effect.Effect<ReadonlyArray<NetAddress.IpAddress>, HostUnresolved> =>
-  Effect.flatMap(
-    Effect.forEach(["A", "AAAA"] as const, (type) => Effect.result(dns.resolve(host, type)), {
-      concurrency: 2,
-    }),
-    (answers) => {
-      const addresses = answers.flatMap((answer) =>
-        Result.isSuccess(answer) ? answer.success.map(({ address }): NetAddress.IpAddress => address) : [],
-      )
-      if (addresses.length > 0) return Effect.succeed(addresses)
-      const failures = answers.flatMap((answer) => (Result.isFailure(answer) ? [answer.failure] : []))
-      const failure = failures.find(({ isTemporary }) => isTemporary) ?? failures[0]
-      return Effect.fail(
-        new HostUnresolved({
-          host,
-          failure: failure?.reason ?? "NotFound",
-          temporary: failure?.isTemporary ?? false,
-        }),
-      )
-    },
-  )
-
-/** What belongs to the connection, and is not for a caller to say (RFC 9110 §7.6.1). */
-const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
-  "connection",
-  "content-length",
-  "expect",
-  "host",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-])
-
-/** All that another origin gets to see after a redirect: a list, since any other header may carry a secret. */
-const HARMLESS_HEADERS: ReadonlySet<string> = new Set([
-  "accept",
-  "accept-encoding",
-  "accept-language",
-  "content-type",
-  "range",
-  "user-agent",
-])
-
-const messageOf = (request: FetchRequest): Effect.Effect<PinnedRequest.Message, RequestRefused> => {
-  const headers: Record<string, string> = { "user-agent": "RenderOwl", accept: "*/*" }
-  for (const [name, value] of Object.entries(request.headers ?? {})) {
-    const lower = name.toLowerCase()
-    if (CONNECTION_HEADERS.has(lower)) {
-      return Effect.fail(new RequestRefused({ detail: `the header ${lower} belongs to the connection` }))
-    }
-    headers[lower] = value
-  }
-  const { body, method = "GET" } = request
-  return Effect.succeed({
-    method,
-    headers: { ...headers, "accept-encoding": headers["accept-encoding"] ?? "identity" },
-    body: typeof body === "string" ? Buffer.from(body) : body,
-  })
-}
-
-/** 301, 302 and 303 turn into GET as browsers do it, 307 and 308 say the same again (RFC 9110 §15.4). */
-const messageAfter = (
-  status: number,
-  { body, headers, method }: PinnedRequest.Message,
-  sameOrigin: boolean,
-): PinnedRequest.Message => {
-  const rewritten = status < 307 && method !== "GET" && method !== "HEAD"
-  const kept = Object.entries(headers).filter(
-    ([name]) => (sameOrigin || HARMLESS_HEADERS.has(name)) && !(rewritten && name.startsWith("content-")),
-  )
-  return {
-    method: rewritten ? "GET" : method,
-    headers: Object.fromEntries(kept),
-    body: rewritten ? undefined : body,
-  }
-}
-
-const REDIRECTS: ReadonlySet<number | undefined> = new Set([301, 302, 303, 307, 308])
-
-/** Node reads header bytes as Latin-1; the locations that are not ASCII are UTF-8. */
-const redirectOf = ({ headers, statusCode }: IncomingMessage): string | undefined =>
-  REDIRECTS.has(statusCode) && headers.location !== undefined
-    ? Buffer.from(headers.location, "latin1").toString("utf8")
-    : undefined
 
 /** Bytes that are taken from Node in one go, in units of its buffer (64 KiB): bounds what comes in before it is counted. */
 const READS_AT_ONCE = 8

@@ -482,18 +482,25 @@ describe("redirects", () => {
   )
 
   it.effect.each([
-    [301, "GET", ""],
-    [302, "GET", ""],
-    [303, "GET", ""],
-    [307, "POST", "payload"],
-    [308, "POST", "payload"],
-  ] as const)("with %i say it again as %s", ([status, method, body]) =>
+    [301, "POST", "GET", ""],
+    [302, "POST", "GET", ""],
+    [303, "POST", "GET", ""],
+    [303, "PUT", "GET", ""],
+    [303, "HEAD", "HEAD", ""],
+    [302, "PUT", "PUT", "payload"],
+    [307, "POST", "POST", "payload"],
+    [308, "POST", "POST", "payload"],
+  ] as const)("with %i and %s say it again as %s", ([status, method, again, body]) =>
     Effect.gen(function* () {
       const { a, client, seen, via } = yield* echo
-      const request = { url: a + via("/end", status), method: "POST", body: "payload" } as const
+      const request = {
+        url: a + via("/end", status),
+        method,
+        ...(method === "HEAD" ? {} : { body: "payload" }),
+      }
       assert.strictEqual(yield* text(request).pipe(Effect.provide(client)), body)
-      assert.strictEqual(seen[1]!.method, method)
-      if (method === "GET") assert.notProperty(seen[1]!.headers, "content-length")
+      assert.strictEqual(seen[1]!.method, again)
+      if (again === "GET") assert.notProperty(seen[1]!.headers, "content-length")
     }),
   )
 })
