@@ -21,47 +21,42 @@ export interface Destination {
   readonly authorities: ReadonlyArray<string> | undefined
 }
 
-/** A connection, with TLS on it where the URL says https; closed with the scope. */
+/** A connection, with TLS on it where the URL says https; closed with the scope, made or not. */
 export const connect = (destination: Destination): Effect.Effect<Net.Socket, NotConnected, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.callback<Net.Socket, NotConnected>((resume) => {
-      const { address, authorities, name, port, url } = destination
-      const host = NetAddress.formatIp(address)
-      const secure = url.protocol === "https:"
-      const socket = secure
-        ? Tls.connect({
-            host,
-            port,
-            servername: name ?? "",
-            ALPNProtocols: ["http/1.1"],
-            // Said aloud, so that no variable of the environment can turn it off.
-            rejectUnauthorized: true,
-            ...(authorities === undefined ? {} : { ca: [...authorities] }),
-          })
-        : Net.connect({ host, port })
-      let connected = false
-      const fail = (error: Error) => {
-        socket.destroy()
-        resume(Effect.fail(new NotConnected({ code: codeOf(error), tls: secure && connected })))
-      }
-      socket.once("connect", () => {
-        socket.setNoDelay(true)
-        connected = true
-      })
-      socket.once("error", fail)
-      socket.once("close", () => fail(new Error("closed")))
-      socket.once(secure ? "secureConnect" : "connect", () => {
-        socket.removeAllListeners("close")
-        socket.removeListener("error", fail)
-        // Between here and the request nobody listens; an error then shows when the request is written.
-        socket.on("error", () => {})
-        resume(Effect.succeed(socket))
-      })
-      return Effect.sync(() => void socket.destroy())
-    }),
+    Effect.sync(() => open(destination)),
     (socket) => Effect.sync(() => void socket.destroy()),
-    { interruptible: true },
-  )
+  ).pipe(Effect.flatMap(ready))
+
+const open = ({ address, authorities, name, port, url }: Destination): Net.Socket => {
+  const host = NetAddress.formatIp(address)
+  const socket =
+    url.protocol === "https:"
+      ? Tls.connect({
+          host,
+          port,
+          servername: name ?? "",
+          ALPNProtocols: ["http/1.1"],
+          // Said aloud, so that no variable of the environment can turn it off.
+          rejectUnauthorized: true,
+          ...(authorities === undefined ? {} : { ca: [...authorities] }),
+        })
+      : Net.connect({ host, port })
+  // An error while nobody listens, as between connection and request, shows when the request is written.
+  return socket.on("error", () => {}).setNoDelay(true)
+}
+
+const ready = (socket: Net.Socket): Effect.Effect<Net.Socket, NotConnected> =>
+  Effect.callback((resume) => {
+    const secure = socket instanceof Tls.TLSSocket
+    let connected = false
+    const fail = (error: Error) =>
+      resume(Effect.fail(new NotConnected({ code: codeOf(error), tls: secure && connected })))
+    socket.once("connect", () => void (connected = true))
+    socket.once("error", fail)
+    socket.once("close", () => fail(new Error("closed")))
+    socket.once(secure ? "secureConnect" : "connect", () => resume(Effect.succeed(socket)))
+  })
 
 /** Sends the message and returns when the headers of the answer are there; its body comes at the reader's pace. */
 export const send = (

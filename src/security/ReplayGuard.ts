@@ -6,9 +6,9 @@
  */
 import { Clock, Context, Effect, Exit, Layer, Schema } from "effect"
 
-/** Ids that are remembered at a time: 83 messages a second for 10 minutes, in some 10 MB. */
+/** Ids that are remembered at a time: 83 messages a second for 10 minutes, in some 20 MB (measured). */
 export const REPLAY_IDS_MAX = 50_000
-/** Looking for ids that are over costs a walk through all of them: about a millisecond, at most once in this time. */
+/** Looking for ids that are over costs a walk through all of them: 2 to 8 ms (measured), at most once in this time. */
 const SWEEP_INTERVAL_MS = 1_000
 
 /** This message was accepted before, or is being worked on. A sender that asks again may be told that it has arrived. */
