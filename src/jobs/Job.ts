@@ -1,6 +1,6 @@
 /**
  * Defining a type of job: its name, the schemas of payload, result and error, and how it is retried. `toLayer` gives it
- * a handler and the right to run so many at a time; `Queue.enqueue` submits one.
+ * a handler and the right to run so many at a time; `Queue.enqueue` submits one, and `Queue.await` waits for what comes of it.
  */
 import { Context, Duration, Effect, Layer, Logger, Schema } from "effect"
 import { wholeMillis } from "./JobEvents.ts"

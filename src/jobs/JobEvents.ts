@@ -130,10 +130,10 @@ export const JobStalled = Schema.TaggedStruct("JobStalled", {
   retry_at: Schema.NullOr(Millis),
 })
 
-export const JobDeadLettered = Schema.TaggedStruct("JobDeadLettered", {
-  /** `expired`: the next attempt would have started too late. */
-  reason: Schema.Literals(["attempts_used_up", "not_retryable", "expired"]),
-})
+/** Why there is no further attempt. `expired`: the next one would have started too late. */
+export const DeadLetterReason = Schema.Literals(["attempts_used_up", "not_retryable", "expired"])
+
+export const JobDeadLettered = Schema.TaggedStruct("JobDeadLettered", { reason: DeadLetterReason })
 
 export const JobCancelled = Schema.TaggedStruct("JobCancelled", {
   reason: Schema.optionalKey(Schema.String),

@@ -30,6 +30,7 @@ import {
 } from "./JobErrors.ts"
 import { follow, type JobUpdate } from "./JobFeed.ts"
 import { type Priority, wholeMillis } from "./JobEvents.ts"
+import { type AwaitError, awaitResult } from "./JobResult.ts"
 import type { JobState, ProgressRecord } from "./JobState.ts"
 import { JobStore } from "./JobStore.ts"
 import type { JobType } from "./JobType.ts"
@@ -155,6 +156,28 @@ export class Queue extends Context.Service<
         ),
       )
     })
+  }
+
+  /**
+   * Waits until a job of a type has ended, and answers the value that its handler succeeded with, or fails with the error of
+   * its type that it died of. Without a `timeout` (milliseconds, or a duration) it waits for as long as it takes; whoever
+   * gives up waiting leaves the job to go on. A dead letter that is redriven later ends again, for whoever asks then.
+   */
+  static await<Type extends string, Payload, Success, Failure>(
+    job: JobType<Type, Payload, Success, Failure>,
+    id: string,
+    options: { readonly timeout?: Duration.Input | undefined } = {},
+  ): Effect.Effect<Success, Failure | AwaitError, Queue> {
+    return Effect.flatMap(Queue, (queue) => awaitResult(queue, job, id, options))
+  }
+
+  /** Submits a typed job and waits for its value: {@link Queue.enqueue}, then {@link Queue.await}. */
+  static run<Type extends string, Payload, Success, Failure>(
+    job: JobType<Type, Payload, Success, Failure>,
+    payload: Payload,
+    options: EnqueueOptions = {},
+  ): Effect.Effect<Success, Failure | SubmitError | AwaitError, Queue> {
+    return Effect.flatMap(Queue.enqueue(job, payload, options), ({ id }) => Queue.await(job, id))
   }
 
   /**
