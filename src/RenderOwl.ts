@@ -3,6 +3,9 @@
  * it; tests and benchmarks compose it as they need.
  */
 import { type Duration, Effect, Layer } from "effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { ActorSystem } from "./actor/ActorSystem.ts"
 import { SnapshotStore } from "./actor/SnapshotStore.ts"
 import { ApiKeyLive } from "./domain/keys/ApiKey.ts"
@@ -22,6 +25,9 @@ import * as SqliteJournal from "./journal/SqliteJournal.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
 import { ReaderPool } from "./sqlite/ReaderPool.ts"
 import { SqliteClient, type SqliteClientConfig } from "./sqlite/SqliteClient.ts"
+import { IN_MEMORY } from "./sqlite/SqliteDatabase.ts"
+import * as SeededRandom from "./testing/SeededRandom.ts"
+import * as VirtualTime from "./testing/VirtualTime.ts"
 
 /** How the system is set up. */
 export interface RenderOwlConfig {
@@ -34,6 +40,8 @@ export interface RenderOwlConfig {
   readonly archive?: string | undefined
   /** Age at which finished jobs move there, looked at every hour. Default: never. */
   readonly archiveAfter?: Duration.Input | undefined
+  /** Names this process in the history of jobs. Default: its process id. */
+  readonly worker?: string | undefined
 }
 
 /** The journal with every projection that is part of the append. */
@@ -62,8 +70,13 @@ export const retentionLayer = (config: Pick<RenderOwlConfig, "database" | "archi
     Layer.provideMerge(database(config.database)),
   )
 
-/** The journal, the actors, the queue and what they know, over one database file. */
-export const layer = (config: RenderOwlConfig) =>
+/**
+ * The journal, the actors, the queue and what they know, over one database file. Each use is a system of its own, also within
+ * one program.
+ */
+export const layer = (config: RenderOwlConfig) => Layer.fresh(system(config))
+
+const system = (config: RenderOwlConfig) =>
   Schedules.layer.pipe(
     Layer.provideMerge(
       Layer.mergeAll(
@@ -76,7 +89,7 @@ export const layer = (config: RenderOwlConfig) =>
     Layer.provideMerge(
       Layer.mergeAll(
         ActorSystem.layer,
-        Queue.layer({ concurrency: config.concurrency, grace: config.grace }),
+        Queue.layer({ concurrency: config.concurrency, grace: config.grace, worker: config.worker }),
       ),
     ),
     Layer.provideMerge(
@@ -91,3 +104,46 @@ export const layer = (config: RenderOwlConfig) =>
     ),
     Layer.provideMerge(retentionLayer(config)),
   )
+
+/** How a system for tests is set up. */
+export interface TestConfig {
+  /** What ids and the jitter of retries are drawn from. Default: the same for every run. */
+  readonly seed?: string | number | undefined
+  /** The database is in a temporary folder, deleted with the scope, instead of in memory. */
+  readonly folder?: boolean | undefined
+  /** Attempts of one type at a time in one queue. Default: 5. */
+  readonly concurrency?: number | undefined
+  /** The time at which it starts, in milliseconds since 1970. Default: what the clock says, which is 1970 in a test. */
+  readonly startAt?: number | undefined
+}
+
+/**
+ * The whole system for tests of job types, fast and repeatable: real SQLite, ids and jitter from a seed, and time that only
+ * `TestClock.adjust` moves – by as much as the test likes, and everything that would have happened meanwhile happens, in
+ * order. Within `it.effect` it goes by the clock of the test; elsewhere it brings one along.
+ *
+ * What handlers wait for outside of the process (files, sockets) takes real time, which the clock does not wait for. Two
+ * systems with the same handlers in one test are told apart by `Layer.fresh` around each, handlers included.
+ */
+export const layerTest = (config: TestConfig = {}) =>
+  Layer.unwrap(
+    Effect.map(config.folder === true ? temporaryDatabase : Effect.succeed(IN_MEMORY), (filename) =>
+      layer({
+        database: { filename, synchronous: "NORMAL" },
+        concurrency: config.concurrency,
+        // Nobody moves the clock while the scope closes.
+        grace: 0,
+        worker: "test",
+      }),
+    ),
+  ).pipe(
+    Layer.provideMerge(SeededRandom.layer(config.seed ?? "renderowl")),
+    Layer.provideMerge(VirtualTime.layer(config.startAt)),
+    Layer.orDie,
+    Layer.fresh,
+  )
+
+const temporaryDatabase = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "renderowl-test-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
+).pipe(Effect.map((folder) => join(folder, "test.db")))
