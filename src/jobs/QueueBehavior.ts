@@ -58,6 +58,8 @@ export interface QueueState {
   /** Takes no new job, and works off those it has. */
   readonly draining: boolean
   readonly limits: QueueLimits
+  /** Somebody has set them. Setting a queue up with the limits that it has anyway makes it exist. */
+  readonly isSetUp: boolean
 }
 
 /** Every command says how the queue shall be from now on: said twice, it changes nothing. */
@@ -82,6 +84,7 @@ export const QueueBehavior: Behavior<QueueState, QueueEvent, (typeof queueComman
     paused: false,
     draining: false,
     limits: { concurrency: null, key_concurrency: 1, rate_limit: null },
+    isSetUp: false,
   },
 
   decide: {
@@ -89,7 +92,9 @@ export const QueueBehavior: Behavior<QueueState, QueueEvent, (typeof queueComman
     Drain: (state) => (state.draining ? done() : done({ _tag: "QueueDrainStarted" })),
     Resume: (state) => (state.paused || state.draining ? done({ _tag: "QueueResumed" }) : done()),
     ChangeLimits: (state, limits) =>
-      isSame(state.limits, limits) ? done() : done({ _tag: "QueueLimitsChanged", ...limits }),
+      state.isSetUp && isSame(state.limits, limits)
+        ? done()
+        : done({ _tag: "QueueLimitsChanged", ...limits }),
   },
 
   evolve: (state, event) => {
@@ -102,7 +107,7 @@ export const QueueBehavior: Behavior<QueueState, QueueEvent, (typeof queueComman
         return { ...state, paused: false, draining: false }
       case "QueueLimitsChanged": {
         const { _tag, ...limits } = event
-        return { ...state, limits }
+        return { ...state, limits, isSetUp: true }
       }
     }
   },
