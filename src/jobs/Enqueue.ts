@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util"
 import { Effect } from "effect"
 import type { EventMetadata, Journal, JournalError } from "../journal/Journal.ts"
 import { JobBehavior } from "./JobBehavior.ts"
-import { IdempotencyKeyReused } from "./JobErrors.ts"
+import { IdempotencyKeyReused, QueueDraining } from "./JobErrors.ts"
 import { isJobEvent, type JobEnqueued } from "./JobEvents.ts"
 import { absent, asArchived, isFinished } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
@@ -112,13 +112,20 @@ const dependingOn = (job: NewJob, twins: ReadonlyMap<string, string>): NewJob =>
   return { ...job, spec: { ...job.spec, depends_on: [...ids] } }
 }
 
-/** Enqueues jobs of several queues in one append, all or none. Their queues must be told afterwards. */
+/**
+ * Enqueues jobs of several queues in one append, all or none; a queue that drains refuses those that are new. The queues
+ * must be told afterwards.
+ */
 export const enqueueAcross = (
-  services: { readonly journal: Journal["Service"]; readonly store: JobStore["Service"] },
+  services: {
+    readonly journal: Journal["Service"]
+    readonly store: JobStore["Service"]
+    readonly isDraining: (queue: string) => boolean
+  },
   jobs: ReadonlyArray<NewJob>,
   now: number,
-): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | JournalError> => {
-  const { journal, store } = services
+): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | QueueDraining | JournalError> => {
+  const { isDraining, journal, store } = services
   const find: FindByKey = (queue, key) =>
     Effect.flatMap(store.findByKey(queue, key), (id) =>
       id === undefined
@@ -128,6 +135,8 @@ export const enqueueAcross = (
   const attempt = Effect.gen(function* () {
     const { enqueued, fresh } = yield* deduplicate(jobs, find)
     if (fresh.length === 0) return enqueued
+    const draining = fresh.find(({ spec }) => isDraining(spec.queue))
+    if (draining !== undefined) return yield* new QueueDraining({ queue: draining.spec.queue })
     yield* journal.append(
       fresh.map(({ id, spec, metadata }) => ({
         stream: id,

@@ -24,7 +24,6 @@ import {
   InvalidPayload,
   type JobConflict,
   JobNotFound,
-  QueueDraining,
   type QueueNotFound,
   type TooManyQueues,
 } from "./JobErrors.ts"
@@ -275,15 +274,15 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     jobs: ReadonlyArray<NewJob>,
     now: number,
   ) {
-    const concerned: Array<QueueActor> = []
+    const concerned = new Map<string, QueueActor>()
     for (const name of names) {
       const actor = yield* actors.of(name)
       yield* actor.settled
-      if (actor.isDraining) return yield* new QueueDraining({ queue: name })
-      concerned.push(actor)
+      concerned.set(name, actor)
     }
-    const enqueued = yield* enqueueAcross({ journal, store }, jobs, now)
-    for (const actor of concerned) actor.notice()
+    const isDraining = (queue: string) => concerned.get(queue)!.isDraining
+    const enqueued = yield* enqueueAcross({ journal, store, isDraining }, jobs, now)
+    for (const actor of concerned.values()) actor.notice()
     if (jobs.some(({ spec }) => spec.depends_on !== undefined)) teller.blocked()
     return enqueued
   }, Effect.uninterruptible)
