@@ -110,7 +110,10 @@ export const prepare = (
   const job = prepareAlone(submission, services, now)
   if (submission.dependsOn === undefined) return job
   return Effect.flatMap(job, (job) =>
-    Effect.map(withDependencies([job], [submission], services), ([job]) => job!),
+    Effect.map(
+      withDependencies([job], [submission], services, () => ({})),
+      ([job]) => job!,
+    ),
   )
 }
 
@@ -128,8 +131,9 @@ export const prepareBatch = Effect.fnUntraced(function* (
     const prepared = prepareAlone(submission, services, now, index)
     alone.push(isSuccess(prepared) ? prepared.value : yield* prepared)
   }
-  if (submissions.every(({ dependsOn }) => dependsOn === undefined)) return { jobs: alone, inOrder: alone }
-  const jobs = yield* withDependencies(alone, submissions, services)
+  const isPlain = submissions.every(({ dependsOn, ref }) => dependsOn === undefined && ref === undefined)
+  if (isPlain) return { jobs: alone, inOrder: alone }
+  const jobs = yield* withDependencies(alone, submissions, services, (index) => ({ index }))
   return { jobs, inOrder: yield* dependenciesFirst(jobs) }
 })
 
@@ -138,17 +142,18 @@ const withDependencies = Effect.fnUntraced(function* (
   jobs: ReadonlyArray<NewJob>,
   submissions: ReadonlyArray<Submission>,
   { dependencyStates }: PreparationServices,
+  inBatch: (index: number) => { readonly index?: number },
 ) {
   const ofBatch = new Map<string, string>()
   for (const [index, { ref }] of submissions.entries()) {
     ofBatch.set(jobs[index]!.id, jobs[index]!.id)
     if (ref === undefined) continue
-    if (ofBatch.has(ref)) return yield* new InvalidDependency({ fault: "ambiguous", dependency: ref, index })
+    if (ofBatch.has(ref))
+      return yield* new InvalidDependency({ fault: "ambiguous", dependency: ref, ...inBatch(index) })
     ofBatch.set(ref, jobs[index]!.id)
   }
   const outside = submissions.flatMap(({ dependsOn = [] }) => dependsOn.filter((name) => !ofBatch.has(name)))
   const states = yield* dependencyStates([...new Set(outside)])
-  const inBatch = (index: number) => (submissions.length === 1 ? {} : { index })
   const all: Array<NewJob> = []
   for (const [index, job] of jobs.entries()) {
     const ids = new Set<string>()

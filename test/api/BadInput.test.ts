@@ -191,6 +191,203 @@ const bodies: ReadonlyArray<Case> = [
   ]),
 ]
 
+const LATER = { ...ECHO, delay_ms: 3_600_000 }
+
+/** What jobs wait for, how long they may, and what they share; and the limits of queues. */
+const semantics: ReadonlyArray<Case> = [
+  post("a job that depends on one that is not there", "/v1/jobs", job({ depends_on: [JOB_ID] }), [
+    400,
+    "validation-failed",
+    "depends_on invalid_value",
+  ]),
+  post("a job that depends on no id at all", "/v1/jobs", job({ depends_on: ["yesterday", 7] }), [
+    400,
+    "validation-failed",
+    "depends_on.0 invalid_format",
+    "depends_on.1 invalid_type",
+  ]),
+  post("a job that depends on nothing", "/v1/jobs", job({ depends_on: [] }), [
+    400,
+    "validation-failed",
+    "depends_on invalid_length",
+  ]),
+  post(
+    "a job that depends on 101 others",
+    "/v1/jobs",
+    job({ depends_on: Array.from({ length: 101 }, () => JOB_ID) }),
+    [400, "validation-failed", "depends_on invalid_length"],
+  ),
+  post(
+    "what happens after a failure without depending on anything",
+    "/v1/jobs",
+    job({ on_dependency_failure: "run" }),
+    [400, "validation-failed", "on_dependency_failure invalid_value"],
+  ),
+  post(
+    "a policy that does not exist",
+    "/v1/jobs",
+    job({ depends_on: [JOB_ID], on_dependency_failure: "hope" }),
+    [400, "validation-failed", "on_dependency_failure invalid_value"],
+  ),
+  post("a ref outside of a batch", "/v1/jobs", job({ ref: "a" }), [
+    400,
+    "validation-failed",
+    "ref unknown_field",
+  ]),
+  post(
+    "a batch whose jobs wait for each other",
+    "/v1/jobs/batch",
+    {
+      jobs: [
+        LATER,
+        { ...LATER, ref: "a", depends_on: ["c"] },
+        { ...LATER, ref: "b", depends_on: ["a"] },
+        { ...LATER, ref: "c", depends_on: ["b"] },
+      ],
+    },
+    [400, "validation-failed", "jobs.1.depends_on invalid_value"],
+  ),
+  post(
+    "a batch of one job that waits for itself",
+    "/v1/jobs/batch",
+    { jobs: [{ ...LATER, ref: "a", depends_on: ["a"] }] },
+    [400, "validation-failed", "jobs.0.depends_on invalid_value"],
+  ),
+  post(
+    "a batch with a ref that names nobody",
+    "/v1/jobs/batch",
+    { jobs: [LATER, { ...LATER, depends_on: ["b"] }] },
+    [400, "validation-failed", "jobs.1.depends_on invalid_value"],
+  ),
+  post(
+    "a batch with two jobs of the same ref, whom nobody depends on",
+    "/v1/jobs/batch",
+    { jobs: [{ ...LATER, ref: "a" }, LATER, { ...LATER, ref: "a" }] },
+    [400, "validation-failed", "jobs.2.ref invalid_value"],
+  ),
+  post("a batch with a ref of nothing", "/v1/jobs/batch", { jobs: [{ ...LATER, ref: "" }] }, [
+    400,
+    "validation-failed",
+    "jobs.0.ref invalid_length",
+  ]),
+  post("a job that expired last year", "/v1/jobs", job({ expires_at: "2025-01-01T00:00:00Z" }), [
+    400,
+    "validation-failed",
+    "expires_at out_of_range",
+  ]),
+  post(
+    "a job that expires before it is due",
+    "/v1/jobs",
+    job({ scheduled_at: "2999-01-02T00:00:00Z", expires_at: "2999-01-01T00:00:00Z" }),
+    [400, "validation-failed", "expires_at out_of_range"],
+  ),
+  post(
+    "a batch with a job that expires when it is due",
+    "/v1/jobs/batch",
+    { jobs: [LATER, job({ scheduled_at: "2999-01-01T00:00:00Z", expires_at: "2999-01-01T01:00:00+01:00" })] },
+    [400, "validation-failed", "jobs.1.expires_at out_of_range"],
+  ),
+  post("a concurrency key of nothing", "/v1/jobs", job({ concurrency_key: "" }), [
+    400,
+    "validation-failed",
+    "concurrency_key invalid_length",
+  ]),
+  post("a concurrency key of 256 characters", "/v1/jobs", job({ concurrency_key: "k".repeat(256) }), [
+    400,
+    "validation-failed",
+    "concurrency_key invalid_length",
+  ]),
+  post(
+    "a reschedule to a day that no calendar has",
+    `/v1/jobs/${JOB_ID}/reschedule`,
+    { scheduled_at: "2030-02-30T25:00:00Z" },
+    [400, "validation-failed", "scheduled_at invalid_value"],
+  ),
+  post("a redrive of a tag of nothing", "/v1/dead-letters/redrive", { tag: "" }, [
+    400,
+    "validation-failed",
+    "tag invalid_length",
+  ]),
+  ...(
+    [
+      [
+        "of nothing",
+        { concurrency: 0, key_concurrency: 0, rate_limit: { starts: 0, per_ms: 0 } },
+        "out_of_range",
+      ],
+      [
+        "below nothing",
+        { concurrency: -1, key_concurrency: -1, rate_limit: { starts: -1, per_ms: -1 } },
+        "out_of_range",
+      ],
+      [
+        "of one and a half",
+        { concurrency: 1.5, key_concurrency: 1.5, rate_limit: { starts: 1.5, per_ms: 1.5 } },
+        "invalid_type",
+      ],
+      [
+        "in words",
+        { concurrency: "1", key_concurrency: "1", rate_limit: { starts: "1", per_ms: "1" } },
+        "invalid_type",
+      ],
+      [
+        "beyond all measure",
+        { concurrency: 1_001, key_concurrency: 1_001, rate_limit: { starts: 10_001, per_ms: 86_400_001 } },
+        "out_of_range",
+      ],
+    ] as const
+  ).map(
+    ([name, body, code]): Case => ({
+      name: `limits ${name}`,
+      method: "PUT",
+      path: "/v1/queues/default",
+      body,
+      status: 400,
+      problem: "validation-failed",
+      errors: ["concurrency", "key_concurrency", "rate_limit.starts", "rate_limit.per_ms"].map(
+        (field) => `${field} ${code}`,
+      ),
+    }),
+  ),
+  {
+    name: "half a rate limit, no key concurrency, and a limit that does not exist",
+    method: "PUT",
+    path: "/v1/queues/default",
+    body: { rate_limit: { starts: 1 }, key_concurrency: null, memory: 1 },
+    status: 400,
+    problem: "validation-failed",
+    errors: ["rate_limit.per_ms missing", "key_concurrency invalid_type", "memory unknown_field"],
+  },
+  {
+    name: "limits of a queue that cannot exist",
+    method: "PUT",
+    path: "/v1/queues/NOTHING",
+    body: {},
+    status: 400,
+    problem: "invalid-id",
+    errors: ["name invalid_format"],
+  },
+  ...["pause", "drain", "resume"].map((command) =>
+    post(`a ${command} of no queue`, `/v1/queues/nothing/${command}`, undefined, [404, "queue-not-found"]),
+  ),
+  get("the logs of no job", `/v1/jobs/${JOB_ID}/logs`, [404, "job-not-found"]),
+  get("the logs of attempt 0", `/v1/jobs/${JOB_ID}/logs?attempt=0`, [
+    400,
+    "validation-failed",
+    "attempt out_of_range",
+  ]),
+  get("a job at no time", `/v1/jobs/${JOB_ID}?at=noon`, [
+    400,
+    "validation-failed",
+    "at invalid_format",
+    "at invalid_value",
+  ]),
+  get("a job both at a version and at a time", `/v1/jobs/${JOB_ID}?version=1&at=2030-01-01T00:00:00Z`, [
+    400,
+    "invalid-request",
+  ]),
+]
+
 /** Paths, ids, queries, methods, headers. */
 const targets: ReadonlyArray<Case> = [
   get("a route that does not exist", "/v1/nothing", [404, "not-found"]),
@@ -293,7 +490,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("bad
     assert.notInclude(process.stdout, "unexpectedly")
   })
 
-  for (const each of [...bodies, ...targets]) {
+  for (const each of [...bodies, ...semantics, ...targets]) {
     it.effect(`${each.name} is refused: ${each.status} ${each.problem}`, () =>
       Effect.flatMap(SharedServer, (server) => refused(server, each)),
     )
