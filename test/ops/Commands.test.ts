@@ -38,6 +38,7 @@ describe("job history on the command line", () => {
         [
           ["JobEnqueued"],
           ["#1", "JobStarted"],
+          ["#1", "JobLogged"],
           ["#1", "JobAttemptFailed"],
           ["#2", "JobStarted"],
           ["#2", "JobCompleted"],
@@ -54,7 +55,7 @@ describe("job history on the command line", () => {
       const objects = lines(succeeded(yield* run(["job", "history", "--json", id], { dataDir }))).map(json)
       assert.deepStrictEqual(
         objects.slice(0, -1).map(({ type }) => type),
-        ["JobEnqueued", "JobStarted", "JobAttemptFailed", "JobStarted", "JobCompleted"],
+        ["JobEnqueued", "JobStarted", "JobLogged", "JobAttemptFailed", "JobStarted", "JobCompleted"],
       )
       assert.deepInclude(objects.at(-1)!["summary"], { id, status: "completed", attempts: 2 })
     }).pipe(Effect.scoped),

@@ -1,6 +1,6 @@
 /**
  * Job types for trying things out, tests and load tests: one that answers what it was given, one that takes its time, and
- * one that fails as often as it is told to.
+ * one that fails as often as it is told to. The latter two log what they do; the first leaves no more than it must.
  */
 import { Effect, Layer, Schema } from "effect"
 import * as Job from "../../jobs/Job.ts"
@@ -44,6 +44,7 @@ export const DemoJobsLive = Layer.mergeAll(
   Echo.toLayer((payload) => Effect.succeed(payload)),
   Sleep.toLayer(
     Effect.fnUntraced(function* ({ ms }, job) {
+      yield* job.log(`sleeps for ${ms} ms`)
       for (let slept = 0; slept < ms; slept += SLEEP_PROGRESS_INTERVAL_MS) {
         yield* job.progress({ percent: (slept / ms) * 100 })
         yield* Effect.sleep(Math.min(SLEEP_PROGRESS_INTERVAL_MS, ms - slept))
@@ -51,9 +52,12 @@ export const DemoJobsLive = Layer.mergeAll(
       return { slept_ms: ms }
     }),
   ),
-  Fail.toLayer(({ times, message }, { attempt }) =>
-    attempt <= times
-      ? Effect.fail(new ToldToFail({ message: message ?? `attempt ${attempt} of ${times} that fail` }))
-      : Effect.succeed({ attempts: attempt }),
+  Fail.toLayer(
+    Effect.fnUntraced(function* ({ times, message }, job) {
+      const { attempt } = job
+      if (attempt > times) return { attempts: attempt }
+      yield* job.log("fails as it was told to", { level: "warn", data: { attempt, times } })
+      return yield* new ToldToFail({ message: message ?? `attempt ${attempt} of ${times} that fail` })
+    }),
   ),
 )

@@ -7,7 +7,7 @@ import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
 import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import { StoreProblems } from "../DomainProblems.ts"
-import { QueueName } from "../jobs/Api.ts"
+import { QueueName, Tag } from "../jobs/Api.ts"
 import { JobJson } from "../jobs/JobJson.ts"
 import { Timestamp } from "../Timestamp.ts"
 
@@ -17,6 +17,7 @@ export const REDRIVE_MAX = 1_000
 const filter = {
   queue: Schema.optionalKey(QueueName),
   type: Schema.optionalKey(Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(100)))),
+  tag: Schema.optionalKey(Tag),
   created_after: Schema.optionalKey(Timestamp),
   created_before: Schema.optionalKey(Timestamp),
 }

@@ -18,11 +18,13 @@ const DeadLettersCursor = Cursor.make("dead-letters", Schema.Struct({ position: 
 const toFilter = (filter: {
   readonly queue?: string
   readonly type?: string
+  readonly tag?: string
   readonly created_after?: number
   readonly created_before?: number
 }): JobFilter => ({
   queue: filter.queue,
   type: filter.type,
+  tag: filter.tag,
   status: "dead_letter",
   createdAfter: filter.created_after,
   createdBefore: filter.created_before,

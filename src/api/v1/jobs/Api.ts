@@ -49,6 +49,8 @@ const between = (minimum: number, maximum: number) =>
 const text = (maximum: number) =>
   Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(maximum)))
 
+export const Tag = text(TAG_CHARACTERS_MAX)
+
 const newJobFields = {
   type: text(100),
   payload: Schema.optionalKey(BoundedJson),
@@ -59,9 +61,7 @@ const newJobFields = {
   max_attempts: Schema.optionalKey(between(1, ATTEMPTS_MAX)),
   timeout_ms: Schema.optionalKey(between(TIMEOUT_MS_MIN, TIMEOUT_MS_MAX)),
   idempotency_key: Schema.optionalKey(text(KEY_CHARACTERS_MAX)),
-  tags: Schema.optionalKey(
-    Schema.Array(text(TAG_CHARACTERS_MAX)).pipe(Schema.check(Schema.isMaxLength(TAGS_MAX))),
-  ),
+  tags: Schema.optionalKey(Schema.Array(Tag).pipe(Schema.check(Schema.isMaxLength(TAGS_MAX)))),
   /** Jobs of the queue with the same key share its `key_concurrency`. */
   concurrency_key: Schema.optionalKey(text(KEY_CHARACTERS_MAX)),
   /** No attempt starts from then on: a job that has not started by then is cancelled. */
@@ -160,7 +160,7 @@ export class JobsApi extends HttpApiGroup.make("jobs")
         queue: Schema.optionalKey(QueueName),
         type: Schema.optionalKey(text(100)),
         status: Schema.optionalKey(JobStatusName),
-        tag: Schema.optionalKey(text(TAG_CHARACTERS_MAX)),
+        tag: Schema.optionalKey(Tag),
         created_after: Schema.optionalKey(Timestamp),
         created_before: Schema.optionalKey(Timestamp),
       },

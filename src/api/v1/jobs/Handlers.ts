@@ -167,7 +167,10 @@ export const JobsLive = HttpApiBuilder.group(
             return yield* new InvalidRequestProblem({ detail: "Give either version or at, not both." })
           const job = yield* loadJob(journal, id, { version, at })
           if (job.version === 0) return yield* new JobNotFound({ id })
-          return toJobJson(job, at ?? (yield* Clock.currentTimeMillis))
+          if (version !== undefined && job.version < version)
+            return yield* new InvalidRequestProblem({ detail: `The job is at version ${job.version}.` })
+          const now = yield* Clock.currentTimeMillis
+          return toJobJson(job, Math.min(at ?? now, now))
         }).pipe(toProblem),
 
       logs: ({ params: { id }, query: { attempt } }) =>
