@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util"
 import { Effect } from "effect"
 import type { EventMetadata, Journal, JournalError } from "../journal/Journal.ts"
 import { JobBehavior } from "./JobBehavior.ts"
-import { IdempotencyKeyReused, QueueDraining } from "./JobErrors.ts"
+import { type AlreadyExpired, IdempotencyKeyReused, QueueDraining } from "./JobErrors.ts"
 import { isJobEvent, type JobEnqueued } from "./JobEvents.ts"
 import { absent, asArchived, isFinished } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
@@ -22,6 +22,8 @@ export interface NewJob {
   readonly id: string
   readonly spec: JobSpec
   readonly metadata: EventMetadata | undefined
+  /** It comes too late to be a new job: it only stands for the one that has its idempotency key. */
+  readonly tooLate?: AlreadyExpired | undefined
 }
 
 /** The job that an enqueue ended with: a new one, or the one that has the idempotency key. */
@@ -97,6 +99,7 @@ export const deduplicate = Effect.fnUntraced(function* (jobs: ReadonlyArray<NewJ
       enqueued.push({ id: twin.id, deduplicated: true })
       continue
     }
+    if (job.tooLate !== undefined) return yield* job.tooLate
     if (key !== undefined) keys.set(scope, job)
     enqueued.push({ id: job.id, deduplicated: false })
     fresh.push(twins.size === 0 ? job : dependingOn(job, twins))
@@ -124,7 +127,10 @@ export const enqueueAcross = (
   },
   jobs: ReadonlyArray<NewJob>,
   now: number,
-): Effect.Effect<ReadonlyArray<Enqueued>, IdempotencyKeyReused | QueueDraining | JournalError> => {
+): Effect.Effect<
+  ReadonlyArray<Enqueued>,
+  AlreadyExpired | IdempotencyKeyReused | QueueDraining | JournalError
+> => {
   const { isDraining, journal, store } = services
   const find: FindByKey = (queue, key) =>
     Effect.flatMap(store.findByKey(queue, key), (id) =>

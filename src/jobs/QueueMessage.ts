@@ -6,7 +6,7 @@ import { Exit } from "effect"
 import type { CommandContext, Decision } from "../actor/Behavior.ts"
 import type { EventMetadata, JournalError } from "../journal/Journal.ts"
 import type { Enqueued, NewJob } from "./Enqueue.ts"
-import type { IdempotencyKeyReused, QueueDraining } from "./JobErrors.ts"
+import type { AlreadyExpired, IdempotencyKeyReused, QueueDraining } from "./JobErrors.ts"
 import type { JobEvent } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
 import type { QueueEvent, QueueState } from "./QueueBehavior.ts"
@@ -24,7 +24,7 @@ export type Govern = (
 ) => Decision<QueueState, QueueEvent, void, never>
 
 /** Why a queue takes no job. */
-export type EnqueueRefusal = IdempotencyKeyReused | QueueDraining | JournalError
+export type EnqueueRefusal = AlreadyExpired | IdempotencyKeyReused | QueueDraining | JournalError
 
 export type Message =
   | {

@@ -82,8 +82,12 @@ const prepareAlone = (
   const { type, payload } = submission
   const inBatch = index === undefined ? {} : { index }
   const { expiresAt, dueAt = now } = submission
-  if (expiresAt !== undefined && expiresAt <= Math.max(now, dueAt))
-    return Effect.fail(new AlreadyExpired({ expiresAt, dueAt: Math.max(now, dueAt), ...inBatch }))
+  const tooLate =
+    expiresAt !== undefined && expiresAt <= Math.max(now, dueAt)
+      ? new AlreadyExpired({ expiresAt, dueAt: Math.max(now, dueAt), ...inBatch })
+      : undefined
+  // Said again, the same request still means the job that it made in time.
+  if (tooLate !== undefined && submission.idempotencyKey === undefined) return Effect.fail(tooLate)
   const job = types.get(type)
   if (job === undefined) {
     const known = [...types.keys()].toSorted()
@@ -93,6 +97,7 @@ const prepareAlone = (
     id: submission.id ?? nextId(now),
     spec: specOf(submission, job, now),
     metadata: submission.metadata,
+    tooLate,
   })
   if (submission.encodedBy === job) return Effect.succeed(newJob())
   return Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
