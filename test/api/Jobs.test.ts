@@ -1,5 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
+import type { JobLogs } from "../../src/api/v1/jobs/Api.ts"
 import type { JobJson } from "../../src/api/v1/jobs/JobJson.ts"
 import type { QueueJson } from "../../src/api/v1/queues/Api.ts"
 import type { Answer, Client } from "../support/Client.ts"
@@ -252,7 +253,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("job
       const events = yield* history(client, job.id)
       assert.deepStrictEqual(
         events.map(({ type }) => type),
-        ["JobEnqueued", "JobStarted", "JobAttemptFailed", "JobStarted", "JobCompleted"],
+        ["JobEnqueued", "JobStarted", "JobLogged", "JobAttemptFailed", "JobStarted", "JobCompleted"],
       )
       const statuses = yield* Effect.forEach(events, ({ version }) =>
         Effect.map(client.get(`/v1/jobs/${job.id}?version=${version}`), (answer) => {
@@ -265,10 +266,216 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("job
       assert.deepStrictEqual(statuses, [
         ["pending", 0],
         ["processing", 1],
+        ["processing", 1],
         ["pending", 1],
         ["processing", 2],
         ["completed", 2],
       ])
+      const notYet = yield* client.get(`/v1/jobs/${job.id}?version=${events.length + 1}`)
+      assert.strictEqual(notYet.problem, "invalid-request")
+      const both = yield* client.get(`/v1/jobs/${job.id}?version=1&at=2030-01-01T00:00:00Z`)
+      assert.strictEqual(both.problem, "invalid-request")
+    }),
+  )
+
+  it.effect("a job can be seen as it was at any moment", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const id = yield* submit(client, { type: "system:sleep", payload: { ms: 300 }, queue: "past" })
+      yield* client.follow(`/v1/jobs/${id}/events`)
+      const job = yield* show(client, id)
+      const at = (time: string | number) =>
+        client.get(`/v1/jobs/${id}?at=${encodeURIComponent(new Date(time).toISOString())}`)
+      const [started] = job.attempts
+      const running = (yield* at(started!.started_at)).json<Job>()
+      assert.deepInclude(running, { status: "processing", finished_at: null, result: null })
+      assert.isNull(running.attempts[0]!.ended_at)
+      const ended = (yield* at(job.finished_at!)).json<Job>()
+      assert.deepInclude(ended, { status: "completed", version: job.version, finished_at: job.finished_at })
+      // Any offset will do, and what is to come is what is now.
+      const later = yield* client.get(`/v1/jobs/${id}?at=2999-01-01T00:00:00%2B01:00`)
+      assert.strictEqual(later.json<Job>().status, "completed")
+      const before = yield* at(Date.parse(job.created_at) - 1)
+      assert.strictEqual(before.status, 404)
+      assert.strictEqual(before.problem, "job-not-found")
+      // Nobody can know yet what will become of a job that is due in an hour.
+      const scheduled = yield* submit(client, LATER)
+      const future = yield* client.get(`/v1/jobs/${scheduled}?at=2999-01-01T00:00:00Z`)
+      assert.strictEqual(future.json<Job>().status, "scheduled")
+    }),
+  )
+
+  it.effect("what attempts have logged can be read, by attempt", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const { id } = yield* run(client, { type: "system:fail", payload: { times: 2 }, max_attempts: 3 })
+      const logs = (query: string) =>
+        Effect.map(client.get(`/v1/jobs/${id}/logs${query}`), (answer) =>
+          answer.json<typeof JobLogs.Encoded>(),
+        )
+      const { data, dropped } = yield* logs("")
+      assert.strictEqual(dropped, 0)
+      assert.deepStrictEqual(
+        data.map(({ attempt, level, message, data }) => [attempt, level, message, data]),
+        [1, 2].map((attempt) => [attempt, "warn", "fails as it was told to", { attempt, times: 2 }]),
+      )
+      const { attempts } = yield* show(client, id)
+      for (const [i, { at }] of data.entries()) {
+        assert.isAtLeast(Date.parse(at), Date.parse(attempts[i]!.started_at))
+        assert.isAtMost(Date.parse(at), Date.parse(attempts[i]!.ended_at!))
+      }
+      assert.deepStrictEqual((yield* logs("?attempt=2")).data, data.slice(1))
+      assert.deepStrictEqual((yield* logs("?attempt=3")).data, [])
+    }),
+  )
+
+  it.effect("a job that nobody could start in time is cancelled", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const queue = "expiring"
+      const running = yield* submit(client, { ...SLEEP, queue, concurrency_key: "one" })
+      yield* started(client, running)
+      const expiresAt = new Date(Date.now() + 700).toISOString()
+      const id = yield* submit(client, { ...ECHO, queue, concurrency_key: "one", expires_at: expiresAt })
+      assert.deepInclude(yield* show(client, id), { expires_at: expiresAt, cancelled: null })
+      yield* client.follow(`/v1/jobs/${id}/events`)
+      const job = yield* show(client, id)
+      assert.strictEqual(job.status, "cancelled")
+      assert.deepStrictEqual(job.cancelled, { cause: "expired", reason: null })
+      assert.isAtLeast(Date.parse(job.finished_at!), Date.parse(expiresAt))
+      assert.strictEqual(job.attempt, 0)
+      // Wanted all the same, it runs, without the deadline.
+      yield* client.post(`/v1/jobs/${running}/cancel`)
+      yield* client.post(`/v1/jobs/${id}/retry`)
+      yield* client.follow(`/v1/jobs/${id}/events`)
+      assert.deepInclude(yield* show(client, id), { status: "completed", expires_at: null, cancelled: null })
+      const manual = yield* show(client, running)
+      assert.deepStrictEqual(manual.cancelled, { cause: null, reason: null })
+    }),
+  )
+
+  it.effect("the same request with the same key is the same job, also after it has expired", () =>
+    Effect.gen(function* () {
+      const { client, dataDir } = yield* SharedServer
+      const keyed = {
+        ...ECHO,
+        queue: "expired-once",
+        idempotency_key: "once",
+        expires_at: new Date(Date.now() + 300).toISOString(),
+      }
+      const { id } = yield* run(client, keyed)
+      yield* Effect.sleep(Math.max(0, Date.parse(keyed.expires_at) + 1 - Date.now()))
+      const head = journalHead(dataDir)
+      const again = yield* client.post("/v1/jobs", keyed)
+      assert.strictEqual(again.status, 200, again.text)
+      assert.strictEqual(again.json<Job>().id, id)
+      const batch = yield* client.post("/v1/jobs/batch", { jobs: [keyed] })
+      assert.deepStrictEqual(batch.json()["data"], [{ id, deduplicated: true }])
+      const other = yield* client.post("/v1/jobs", { ...keyed, idempotency_key: "twice" })
+      assert.deepStrictEqual(other.fieldErrors, ["expires_at out_of_range"])
+      assert.strictEqual(journalHead(dataDir), head)
+    }),
+  )
+
+  it.effect("a job that depends on others runs when they have completed", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const first = yield* submit(client, LATER)
+      const second = yield* submit(client, LATER)
+      const id = yield* submit(client, { ...ECHO, depends_on: [first, second] })
+      assert.deepInclude(yield* show(client, id), {
+        status: "scheduled",
+        depends_on: [first, second],
+        waits_for: [first, second],
+        on_dependency_failure: "cancel",
+      })
+      yield* client.post(`/v1/jobs/${first}/retry`)
+      const told = yield* client.follow(`/v1/jobs/${id}/events`, {
+        until: ({ event }) => event === "JobDependencyEnded",
+      })
+      assert.deepStrictEqual(told.events.at(-1)!.data["data"], {
+        job: first,
+        outcome: "completed",
+        settled: true,
+      })
+      assert.deepInclude(yield* show(client, id), { status: "scheduled", waits_for: [second] })
+      yield* client.post(`/v1/jobs/${second}/retry`)
+      yield* client.follow(`/v1/jobs/${id}/events`)
+      assert.deepInclude(yield* show(client, id), {
+        status: "completed",
+        depends_on: [first, second],
+        waits_for: [],
+      })
+      // What has completed already need not be waited for.
+      const after = yield* run(client, { ...ECHO, depends_on: [first, id] })
+      assert.deepInclude(after, { status: "completed", depends_on: [], on_dependency_failure: null })
+    }),
+  )
+
+  it.effect("the jobs of a batch depend on each other by ref, in any order and over queues", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const answer = yield* client.post("/v1/jobs/batch", {
+        jobs: [
+          { ...ECHO, ref: "end", depends_on: ["left", "right"] },
+          { ...ECHO, ref: "left", depends_on: ["start"], queue: "left" },
+          { ...ECHO, ref: "right", depends_on: ["start"], queue: "right" },
+          { ...ECHO, ref: "start" },
+        ],
+      })
+      assert.strictEqual(answer.status, 202, answer.text)
+      const ids = answer.json<{ data: ReadonlyArray<{ id: string }> }>().data.map(({ id }) => id)
+      yield* client.follow(`/v1/jobs/${ids[0]}/events`)
+      const [end, left, right, first] = yield* Effect.forEach(ids, (id) => show(client, id))
+      assert.deepStrictEqual(end!.depends_on, [left!.id, right!.id])
+      assert.deepStrictEqual(left!.depends_on, [first!.id])
+      const times = (job: Job | undefined) => ({
+        started: Date.parse(job!.started_at!),
+        finished: Date.parse(job!.finished_at!),
+      })
+      for (const middle of [left, right]) {
+        assert.isAtLeast(times(middle).started, times(first).finished)
+        assert.isAtLeast(times(end).started, times(middle).finished)
+      }
+    }),
+  )
+
+  it.effect("when a job dies, those that depend on it are cancelled, run, or wait, as they say", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const dead = yield* submit(client, { ...DEAD, delay_ms: HOUR_MS })
+      const [cancelled, running, waiting] = yield* Effect.forEach(["cancel", "run", "wait"], (policy) =>
+        submit(client, { ...ECHO, depends_on: [dead], on_dependency_failure: policy }),
+      )
+      const next = yield* submit(client, { ...ECHO, depends_on: [cancelled] })
+      yield* client.post(`/v1/jobs/${dead}/retry`)
+      for (const [id, on] of [
+        [cancelled!, dead],
+        [next, cancelled!],
+      ] as const) {
+        yield* client.follow(`/v1/jobs/${id}/events`)
+        const job = yield* show(client, id)
+        const outcome = on === dead ? "dead_letter" : "cancelled"
+        assert.strictEqual(job.status, "cancelled")
+        assert.deepStrictEqual(job.cancelled, {
+          cause: "dependency_failed",
+          reason: `${on} ended as ${outcome}`,
+        })
+      }
+      yield* client.follow(`/v1/jobs/${running}/events`)
+      assert.deepInclude(yield* show(client, running!), { status: "completed", waits_for: [] })
+      yield* client.follow(`/v1/jobs/${waiting}/events`, {
+        until: ({ event }) => event === "JobDependencyEnded",
+      })
+      assert.deepInclude(yield* show(client, waiting!), {
+        status: "scheduled",
+        waits_for: [dead],
+        on_dependency_failure: "wait",
+      })
+      // The second attempt works.
+      yield* client.post(`/v1/jobs/${dead}/retry`)
+      yield* client.follow(`/v1/jobs/${waiting}/events`)
+      assert.strictEqual((yield* show(client, waiting!)).status, "completed")
     }),
   )
 
@@ -361,7 +568,8 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("job
       const { client } = yield* SharedServer
       const dead: Array<string> = []
       for (let i = 0; i < 5; i++) {
-        const job = yield* run(client, { ...DEAD, queue: i < 4 ? "morgue" : "other-morgue" })
+        const tags = i === 2 ? ["odd one"] : []
+        const job = yield* run(client, { ...DEAD, tags, queue: i < 4 ? "morgue" : "other-morgue" })
         assert.strictEqual(job.status, "dead_letter")
         assert.strictEqual(job.error?.name, "ToldToFail")
         dead.push(job.id)
@@ -376,8 +584,15 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 20_000 })("job
         })
       const none = yield* redrive({ queue: "morgue", type: "system:echo" })
       assert.deepStrictEqual(none, { redriven: [], remaining: false })
-      const some = yield* redrive({ queue: "morgue", limit: 3 })
-      assert.deepStrictEqual([...some.redriven].toSorted(), dead.slice(1, 4).toSorted())
+      const tagged = yield* client.get("/v1/dead-letters?tag=odd%20one")
+      assert.deepStrictEqual(
+        tagged.json<Page>().data.map(({ id }) => id),
+        [dead[2]],
+      )
+      const one = yield* redrive({ tag: "odd one" })
+      assert.deepStrictEqual(one, { redriven: [dead[2]!], remaining: false })
+      const some = yield* redrive({ queue: "morgue", limit: 2 })
+      assert.deepStrictEqual([...some.redriven].toSorted(), [dead[1]!, dead[3]!].toSorted())
       assert.isTrue(some.remaining)
       const rest = yield* redrive({ queue: "morgue" })
       assert.deepStrictEqual(rest, { redriven: [dead[0]!], remaining: false })
