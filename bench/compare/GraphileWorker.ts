@@ -18,6 +18,8 @@ const POOL_SIZE = 20
 
 interface Runner {
   readonly stop: () => Promise<void>
+  /** Ends when it has stopped, for whatever reason. */
+  readonly promise: Promise<void>
 }
 
 interface Utils {
@@ -91,7 +93,7 @@ const open = Effect.fnUntraced(function* (
           },
           { concurrentJobs: concurrency, ...settings },
         )
-        await handled.elapsed
+        await Promise.race([handled.elapsed, tooEarly(runner)])
         // The stop waits until the last completions are written.
         await runner.stop()
         clock.completed()
@@ -112,7 +114,7 @@ const open = Effect.fnUntraced(function* (
     drain: drainWith({}),
     pickUp: Effect.gen(function* () {
       let called = new Signal()
-      yield* Effect.acquireRelease(
+      const runner = yield* Effect.acquireRelease(
         Effect.promise(() => work(() => called.give(), { concurrentJobs: 1 })),
         (runner) => Effect.promise(() => runner.stop()),
       )
@@ -120,7 +122,7 @@ const open = Effect.fnUntraced(function* (
         called = new Signal()
         const at = performance.now()
         await utils.addJob(TASK, NOOP_PAYLOAD)
-        return (await called.moment) - at
+        return (await Promise.race([called.moment, tooEarly(runner)])) - at
       })
     }),
   }
@@ -135,3 +137,9 @@ const open = Effect.fnUntraced(function* (
   }
   return [asItComes, batches]
 })
+
+/** A worker stops by itself when another process brings the tables of graphile-worker up to date, in whatever schema. */
+const tooEarly = (runner: Runner): Promise<never> =>
+  runner.promise.then(() => {
+    throw new Error("graphile-worker stopped by itself: does another comparison run on this database?")
+  })

