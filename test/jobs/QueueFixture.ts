@@ -18,7 +18,7 @@ import { settle } from "../support/Turns.ts"
 export const START = 1_700_000_000_000
 
 /** The journal of jobs and its tables, over a database. */
-const storeOf = (database: typeof inMemory) =>
+export const storeOf = (database: typeof inMemory) =>
   JobStore.layer.pipe(
     Layer.provideMerge(
       // A projection remembers rows, so each database needs one of its own.

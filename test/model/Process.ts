@@ -1,0 +1,155 @@
+/**
+ * One life of a process that runs the queues: its handlers do what their jobs' scripts say. Killed, it stops in the middle of
+ * whatever it is doing: the journal may still have taken its last append, but nothing comes back to it, and nothing of it
+ * reaches the journal any more.
+ */
+import { Context, Effect, Exit, Layer, Schema, Scope } from "effect"
+import * as Job from "../../src/jobs/Job.ts"
+import type { JobContext } from "../../src/jobs/JobContext.ts"
+import { JobStore } from "../../src/jobs/JobStore.ts"
+import { Queue } from "../../src/jobs/Queue.ts"
+import { Journal, type RecordedEvent } from "../../src/journal/Journal.ts"
+import { ROOM } from "./Reference.ts"
+import { Broken, type World } from "./World.ts"
+import { OUTCOMES, type Outcome } from "./Workload.ts"
+
+/** An attempt's time limit. */
+export const TIME_LIMIT_MS = 100_000
+/** What a handler that says so asks to wait before its next attempt. */
+export const RETRY_AFTER_MS = 7_000
+
+const Payload = Schema.Struct({
+  acts: Schema.Array(Schema.Union([Schema.Literals(["step", "progress", "log"]), Schema.Int])),
+  outcomes: Schema.Array(Schema.Literals(OUTCOMES)),
+})
+
+const typed = (type: string) =>
+  Job.make(type, {
+    payload: Payload,
+    success: Schema.Unknown as Schema.Codec<unknown>,
+    error: Schema.Unknown as Schema.Codec<unknown>,
+    retry: { maxAttempts: 3, base: "1 second", max: "1 minute", jitter: true },
+    timeout: TIME_LIMIT_MS,
+  })
+
+const TYPES = [typed("quick"), typed("slow")]
+
+const END: Readonly<Record<Outcome, Effect.Effect<unknown, unknown>>> = {
+  complete: Effect.succeed("done"),
+  fail: Effect.fail({ _tag: "Broken" }),
+  fatal: Effect.fail({ _tag: "Fatal", retryable: false }),
+  later: Effect.fail({ _tag: "Later", retryAfter: RETRY_AFTER_MS }),
+  die: Effect.die("a defect of the handler"),
+  interrupt: Effect.interrupt,
+  hang: Effect.never,
+}
+
+export class Process {
+  readonly name: string
+  /** Attempts that run here, by job. */
+  readonly running = new Map<string, number>()
+  readonly #world: World
+  readonly #scope = Scope.makeUnsafe()
+  #isDead = false
+  #queue: Queue["Service"] | undefined
+
+  constructor(world: World, name: string) {
+    this.name = name
+    this.#world = world
+  }
+
+  get queue(): Queue["Service"] {
+    return this.#queue!
+  }
+
+  begin(): void {
+    const { simulation, store } = this.#world
+    const services = Context.make(Journal, this.#mortal(Context.get(store, Journal))).pipe(
+      Context.add(JobStore, this.#mortal(Context.get(store, JobStore))),
+    )
+    const handlers = TYPES.map((job) =>
+      job.toLayer((payload, context) => this.#handle(payload, context), { concurrency: ROOM[job.type]! }),
+    )
+    const layer = Layer.mergeAll(...(handlers as [Layer.Layer<never, never, Queue>])).pipe(
+      Layer.provideMerge(Queue.layer({ worker: this.name, grace: 0 })),
+      Layer.fresh,
+    )
+    const built = simulation.run(Effect.provideContext(Layer.buildWithScope(layer, this.#scope), services))
+    if (Exit.isFailure(built)) throw new Broken(`no process begins: ${String(built.cause)}`)
+    this.#queue = Context.get(built.value, Queue)
+  }
+
+  /** What only this process knows to be wrong with an event. */
+  fault({ event, stream }: RecordedEvent): string | undefined {
+    if (event._tag !== "JobStalled") return undefined
+    const { reason } = event as unknown as { readonly reason: string }
+    const { worker } = this.#world.reference.jobs.get(stream)!
+    if (reason === "lease_expired") return "the attempt was alive"
+    if (reason === "process_lost" && worker === this.name) return "the process is alive"
+    return undefined
+  }
+
+  kill(): void {
+    this.#isDead = true
+    this.running.clear()
+  }
+
+  stop(): void {
+    this.#world.simulation.run(Scope.close(this.#scope, Exit.void))
+    if (this.running.size > 0) throw new Broken("attempts outlive their process")
+    this.#isDead = true
+  }
+
+  /** An effect for as long as the process lives: then it never ends. */
+  readonly #alive = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      if (this.#isDead) return Effect.never
+      return Effect.flatMap(Effect.exit(effect), (exit) => (this.#isDead ? Effect.never : exit))
+    })
+
+  /** A service whose effects end with the process. */
+  #mortal<Service extends object>(service: Service): Service {
+    const alive = this.#alive
+    const guard = (value: unknown): unknown => {
+      if (Effect.isEffect(value)) return alive(value)
+      return typeof value === "function" ? (...all: ReadonlyArray<unknown>) => guard(value(...all)) : value
+    }
+    return new Proxy(service, { get: (target, name) => guard(Reflect.get(target, name)) })
+  }
+
+  #handle({ acts, outcomes }: typeof Payload.Type, job: JobContext): Effect.Effect<unknown, unknown> {
+    const self = this
+    const world = this.#world
+    const { attempt, id } = job
+    return Effect.gen(function* () {
+      world.look()
+      const known = world.reference.jobs.get(id)
+      if (known?.status !== "processing" || known.attempt !== attempt)
+        world.break(`attempt ${attempt} of ${id} runs without a lease: ${known?.status} ${known?.attempt}`)
+      if (self.running.has(id)) world.break(`two attempts of ${id} run at a time`)
+      self.running.set(id, attempt)
+      for (const [at, act] of acts.entries()) {
+        if (act === "step") {
+          const name = `step ${at}`
+          yield* job.step(
+            name,
+            Effect.sync(() => self.#firstTime(id, name)),
+          )
+        } else if (act === "progress") yield* job.progress({ percent: at * 20 })
+        else if (act === "log") yield* job.log(`act ${at}`)
+        else yield* Effect.sleep(act)
+      }
+      return yield* END[outcomes[attempt - 1] ?? "complete"]
+    }).pipe(
+      Effect.ensuring(Effect.sync(() => void (self.running.get(id) === attempt && self.running.delete(id)))),
+      self.#alive,
+    )
+  }
+
+  #firstTime(id: string, step: string): null {
+    this.#world.look()
+    if (this.#world.reference.jobs.get(id)!.steps.has(step))
+      this.#world.break(`${step} of ${id} is done again`)
+    return null
+  }
+}

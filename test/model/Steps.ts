@@ -1,0 +1,196 @@
+/** Steps of a workload, as they are taken in a {@link World}, and what the reference expects of each. */
+import { Cause, Effect, Exit } from "effect"
+import type { Queue } from "../../src/jobs/Queue.ts"
+import type { Submission } from "../../src/jobs/Submission.ts"
+import type { Reference } from "./Reference.ts"
+import type { Plan, Step } from "./Workload.ts"
+import type { World } from "./World.ts"
+
+/** A step that asks the queues for something. */
+export type Request = Exclude<Step, { readonly do: "wait" | "restart" | "kill" | "fill disk" | "free disk" }>
+
+/** `ok`, or the tag of the error; a refusal of the store by its reason. */
+export type Answer = string
+
+const submission = (
+  world: World,
+  { dependsOn, idempotencyKey, queue, repeats, script, ...plan }: Plan,
+  refs: ReadonlyArray<string> = [],
+): Submission => {
+  const { now } = world.simulation
+  const known = [...world.acknowledged, ...refs]
+  const twin = repeats ? world.reference.keys.get(`${queue} ${idempotencyKey}`) : undefined
+  const names =
+    known.length === 0 ? [] : dependsOn.map((of) => known[known.length - 1 - (of % known.length)]!)
+  return {
+    queue,
+    idempotencyKey,
+    type: twin?.type ?? plan.type,
+    payload: twin?.payload ?? { acts: script.acts, outcomes: script.outcomes },
+    priority: plan.priority,
+    maxAttempts: plan.maxAttempts,
+    concurrencyKey: plan.concurrencyKey,
+    dueAt: plan.delay === undefined ? undefined : now + plan.delay,
+    expiresAt: plan.expiresIn === undefined ? undefined : now + plan.expiresIn,
+    dependsOn: names.length === 0 ? undefined : names,
+    onDependencyFailure: plan.policy,
+  }
+}
+
+/** The job that a step is about; undefined while there is none. */
+const jobOf = (world: World, of: number) => world.acknowledged.at(-1 - (of % world.acknowledged.length))
+
+/** What is asked for, with everything filled in. */
+export type Order =
+  | { readonly do: "submit"; readonly submissions: ReadonlyArray<Submission>; readonly isBatch: boolean }
+  | {
+      readonly do: "command"
+      readonly id: string
+      readonly step: Extract<Request, { readonly of: number }>
+    }
+  | { readonly do: "govern"; readonly step: Extract<Request, { readonly queue: string }> }
+
+export const orderOf = (world: World, step: Request): Order | undefined => {
+  if (step.do === "enqueue")
+    return { do: "submit", submissions: [submission(world, step.plan)], isBatch: false }
+  if (step.do === "batch") {
+    const submissions = step.plans.map((plan, i) => ({
+      ...submission(
+        world,
+        plan,
+        step.plans.slice(0, i).map((_, earlier) => `#${earlier}`),
+      ),
+      ref: `#${i}`,
+    }))
+    // Also with those that others depend on last.
+    return {
+      do: "submit",
+      submissions: step.plans.length % 2 === 0 ? submissions : submissions.toReversed(),
+      isBatch: true,
+    }
+  }
+  if (!("of" in step)) return { do: "govern", step }
+  const id = jobOf(world, step.of)
+  return id === undefined ? undefined : { do: "command", id, step }
+}
+
+const answerOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): Answer => {
+  if (Exit.isSuccess(exit)) return "ok"
+  const error = exit.cause.reasons.find(Cause.isFailReason)?.error as
+    | { _tag: string; reason?: { _tag: string } }
+    | undefined
+  return error === undefined ? Cause.pretty(exit.cause) : (error.reason?._tag ?? error._tag)
+}
+
+/** Asks for it. What is acknowledged is looked up at once. */
+export const send = (world: World, order: Order): Effect.Effect<Answer> =>
+  Effect.map(Effect.exit(sendTo(world, world.process.queue, order)), answerOf)
+
+const sendTo = (
+  world: World,
+  queue: Queue["Service"],
+  order: Order,
+): Effect.Effect<unknown, { readonly _tag: string }> => {
+  const { simulation } = world
+  if (order.do === "submit") {
+    const [first] = order.submissions
+    const enqueued = order.isBatch
+      ? queue.submitBatch(order.submissions)
+      : Effect.map(queue.submit(first!), (one) => [one])
+    return Effect.map(enqueued, (all) => {
+      for (const [i, { deduplicated, id }] of all.entries()) {
+        world.acknowledge(id)
+        const { idempotencyKey, queue: name } = order.submissions[i]!
+        if (idempotencyKey !== undefined && world.reference.keys.get(`${name} ${idempotencyKey}`)?.id !== id)
+          world.break(`${id} is not whose key ${idempotencyKey} is`)
+        if (deduplicated && idempotencyKey === undefined) world.break(`${id} repeats nothing`)
+      }
+    })
+  }
+  if (order.do === "govern") {
+    const { step } = order
+    return step.do === "limit" ? queue.limit(step.queue, step.limits) : queue[step.do](step.queue)
+  }
+  const { id, step } = order
+  switch (step.do) {
+    case "cancel":
+      return queue.cancel(id)
+    case "retry":
+      return queue.retry(id)
+    case "reschedule":
+      return queue.reschedule(id, simulation.now + step.in)
+    case "prioritize":
+      return queue.prioritize(id, step.priority)
+    default:
+      return step satisfies never
+  }
+}
+
+/** What the answer must be as things stand, and the event with which the stream of the job or the queue must go on. */
+export interface Expectation {
+  readonly answer: Answer
+  readonly stream?: string
+  readonly event?: string | undefined
+}
+
+export const expectationOf = (reference: Reference, order: Order, now: number): Expectation => {
+  if (order.do === "submit") return { answer: submitted(reference, order.submissions, now) }
+  if (order.do === "govern") {
+    const { step } = order
+    const stream = `queue/${step.queue}`
+    const { draining, isKnown, limits, paused } = reference.queue(step.queue)
+    if (step.do === "limit") {
+      const isSame = JSON.stringify(limits) === JSON.stringify(step.limits)
+      return { answer: "ok", stream, event: isSame ? undefined : "QueueLimitsChanged" }
+    }
+    if (!isKnown) return { answer: "QueueNotFound" }
+    if (step.do === "pause") return { answer: "ok", stream, event: paused ? undefined : "QueuePaused" }
+    if (step.do === "drain")
+      return { answer: "ok", stream, event: draining ? undefined : "QueueDrainStarted" }
+    return { answer: "ok", stream, event: paused || draining ? "QueueResumed" : undefined }
+  }
+  const { id: stream, step } = order
+  const { due_at, priority, status } = reference.jobs.get(stream)!
+  const conflict = { answer: "JobConflict", stream }
+  const isUnstarted = status === "waiting" || status === "blocked"
+  switch (step.do) {
+    case "cancel":
+      if (status === "completed" || status === "dead_letter") return conflict
+      return { answer: "ok", stream, event: status === "cancelled" ? undefined : "JobCancelled" }
+    case "retry":
+      if (status === "dead_letter" || status === "cancelled")
+        return { answer: "ok", stream, event: "JobRedriven" }
+      if (status !== "waiting") return conflict
+      return { answer: "ok", stream, event: due_at > now ? "JobRescheduled" : undefined }
+    case "reschedule":
+      if (!isUnstarted) return conflict
+      return { answer: "ok", stream, event: due_at === now + step.in ? undefined : "JobRescheduled" }
+    case "prioritize":
+      if (!isUnstarted) return conflict
+      return { answer: "ok", stream, event: priority === step.priority ? undefined : "JobReprioritized" }
+    default:
+      return step satisfies never
+  }
+}
+
+/** All are taken, or none. */
+const submitted = (reference: Reference, all: ReadonlyArray<Submission>, now: number): Answer => {
+  if (all.some(({ dueAt = now, expiresAt = Infinity }) => expiresAt <= dueAt)) return "AlreadyExpired"
+  const keys = new Map(
+    [...reference.keys].map(([key, { payload, type }]) => [key, JSON.stringify([type, payload])]),
+  )
+  let isNew = false
+  let isReused = false
+  const queues = new Set(all.map(({ queue }) => queue!))
+  const drains = [...queues].some((name) => reference.queue(name).draining)
+  if (queues.size > 1 && drains) return "QueueDraining"
+  for (const { idempotencyKey, payload, queue, type } of all) {
+    const key = `${queue} ${idempotencyKey}`
+    const request = JSON.stringify([type, payload])
+    if (idempotencyKey === undefined || !keys.has(key)) isNew = true
+    else if (keys.get(key) !== request) isReused = true
+    if (idempotencyKey !== undefined && !keys.has(key)) keys.set(key, request)
+  }
+  if (isReused) return "IdempotencyKeyReused"
+  return isNew && drains ? "QueueDraining" : "ok"
+}

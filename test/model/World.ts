@@ -1,0 +1,185 @@
+/**
+ * The queues under test: the real engine over a real database, in a {@link Simulation}, and the {@link Reference} that
+ * watches it. Everything that the engine stores is held against the reference's rules as soon as it is stored; whenever the
+ * world is at rest, nothing may be left undone.
+ */
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { JobStore } from "../../src/jobs/JobStore.ts"
+import { Journal, type RecordedEvent } from "../../src/journal/Journal.ts"
+import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
+import { storeOf } from "../jobs/QueueFixture.ts"
+import { tables } from "../jobs/JobTables.ts"
+import { fillDisk, freeDisk } from "../support/FullDisk.ts"
+import { inMemory } from "../support/TestDatabase.ts"
+import { Process } from "./Process.ts"
+import { isFinal, Reference } from "./Reference.ts"
+import { ShadowTables } from "./ShadowTables.ts"
+import { Simulation } from "./Simulation.ts"
+import { QUEUES } from "./Workload.ts"
+
+/** After the disk has been full: by then the engine has tried again, whatever it was about. */
+const RECOVERY_MS = 5_000
+/** After the last fault: by then every job must have ended. */
+const PATIENCE_MS = 86_400_000
+/** Events that are looked through at a time. */
+const PAGE = 10_000
+
+/** A promise that was broken. */
+export class Broken extends Error {}
+
+export class World {
+  readonly simulation: Simulation
+  readonly reference = new Reference()
+  /** Every event, in order. */
+  readonly journal: Array<RecordedEvent> = []
+  readonly store: Context.Context<Journal | JobStore | SqliteClient>
+  readonly #scope = Scope.makeUnsafe()
+  readonly #shadow: ShadowTables
+  readonly #versions = new Map<string, number>()
+  readonly #acknowledged: Array<string> = []
+  #process!: Process
+  #lives = 0
+  #isFull = false
+  #wellAt = 0
+
+  constructor(seed: number, database = inMemory) {
+    this.simulation = new Simulation(seed)
+    this.store = this.#must(Layer.buildWithScope(Layer.fresh(storeOf(database)), this.#scope))
+    this.#shadow = new ShadowTables(this.#must(Layer.buildWithScope(Layer.fresh(inMemory), this.#scope)))
+    this.#begin()
+  }
+
+  get process(): Process {
+    return this.#process
+  }
+
+  get isFull(): boolean {
+    return this.#isFull
+  }
+
+  /** Whether what should have happened must have. */
+  get isWell(): boolean {
+    return !this.#isFull && this.simulation.now >= this.#wellAt
+  }
+
+  #must<A, E>(effect: Effect.Effect<A, E>): A {
+    const exit = this.simulation.run(effect)
+    if (Exit.isFailure(exit)) throw new Broken(String(exit.cause))
+    return exit.value
+  }
+
+  #begin(): void {
+    this.#process = new Process(this, `life ${++this.#lives}`)
+    this.#process.begin()
+  }
+
+  /** The process dies from one moment to the next, and another one takes over. */
+  kill(): void {
+    this.#process.kill()
+    this.#begin()
+  }
+
+  /** The process ends in good order, and another one takes over. */
+  restart(): void {
+    this.#process.stop()
+    this.#begin()
+  }
+
+  readonly fillDisk = Effect.suspend(() => {
+    this.#isFull = true
+    return Effect.provideContext(fillDisk, this.store)
+  })
+
+  readonly freeDisk = Effect.suspend(() => {
+    this.#isFull = false
+    this.#wellAt = this.simulation.now + RECOVERY_MS
+    return Effect.provideContext(freeDisk, this.store)
+  })
+
+  /** Whoever submitted this job was told that it is there, so it is, from this moment on. */
+  acknowledge(id: string): void {
+    this.look()
+    if (!this.reference.jobs.has(id)) this.break(`${id} was acknowledged and is not stored`)
+    this.#acknowledged.push(id)
+  }
+
+  get acknowledged(): ReadonlyArray<string> {
+    return this.#acknowledged
+  }
+
+  /** Holds what was stored since the last look against the rules. */
+  look(): void {
+    const { journal } = this
+    const fresh = Effect.runSync(
+      Context.get(this.store, Journal).readAll({ afterPosition: journal.length, limit: PAGE }),
+    )
+    for (const recorded of fresh) {
+      const { event, position, stream, version } = recorded
+      journal.push(recorded)
+      const told = `${position} ${stream} ${event._tag}`
+      if (position !== journal.length) this.break(`${told}: positions are not dense`)
+      const last = this.#versions.get(stream) ?? 0
+      if (version !== last + 1) this.break(`${told}: version ${version} follows ${last}`)
+      this.#versions.set(stream, version)
+      if (event._tag === "F") continue
+      const fault = this.reference.see(recorded) ?? this.#process.fault(recorded)
+      if (fault !== undefined) this.break(`${told}: ${fault}`)
+    }
+  }
+
+  /** All is at rest: what should have happened has, what runs has a lease, and nobody was failed in silence. */
+  readonly atRest = (): void => {
+    this.look()
+    const { defects, now } = this.simulation
+    if (defects.length > 0) throw new Broken(defects.join("\n"))
+    if (!this.isWell) return
+    const [first] = this.reference.undone(now)
+    if (first !== undefined) throw new Broken(`at rest at ${now}: ${first}`)
+    const leased = [...this.reference.jobs.values()]
+      .filter(({ status }) => status === "processing")
+      .map(({ attempt, id }) => `${id} ${attempt}`)
+    const running = [...this.#process.running].map(([id, attempt]) => `${id} ${attempt}`)
+    if (leased.toSorted().join() !== running.toSorted().join())
+      throw new Broken(`leases: ${leased.join()}; attempts: ${running.join()}`)
+  }
+
+  /** The projections' rows are the fold of the journal. */
+  compareTables(): void {
+    this.look()
+    const kept = Effect.runSync(Effect.provideContext(tables, this.store))
+    const fault = this.#shadow.differenceAfter(this.journal, kept)
+    if (fault !== undefined) throw new Broken(fault)
+  }
+
+  /** Faults stop, whatever was held up is let go, and every job that was accepted comes to its end. */
+  quiesce(): void {
+    const { simulation, reference } = this
+    simulation.run(this.freeDisk)
+    for (const name of QUEUES) simulation.run(Effect.ignore(this.#process.queue.resume(name)))
+    const deadline = simulation.now + PATIENCE_MS
+    const open = () => [...reference.jobs.values()].filter(({ status }) => !isFinal(status))
+    while (open().length > 0) {
+      if (simulation.now > deadline) throw new Broken(`${open()[0]!.id} never ends`)
+      simulation.runUntil(simulation.now + 60_000, this.atRest)
+      // Whoever waits for somebody to redrive what has died is helped.
+      for (const { waitsFor } of open())
+        for (const id of waitsFor)
+          if (isFinal(reference.jobs.get(id)!.status))
+            simulation.run(Effect.ignore(this.#process.queue.retry(id)))
+      this.look()
+    }
+    this.compareTables()
+  }
+
+  /** Where nobody would hear of it: within the engine's own fibers. */
+  break(fault: string): never {
+    this.simulation.defects.push(fault)
+    throw new Broken(fault)
+  }
+
+  /** Ends the world. */
+  close(): void {
+    this.#process.kill()
+    this.simulation.run(Scope.close(this.#scope, Exit.void))
+  }
+}
