@@ -11,7 +11,7 @@ import { Queue } from "../../src/jobs/Queue.ts"
 import { Journal, type RecordedEvent } from "../../src/journal/Journal.ts"
 import { ROOM } from "./Reference.ts"
 import { Broken, type World } from "./World.ts"
-import { OUTCOMES, type Outcome } from "./Workload.ts"
+import { OUTCOMES, type Outcome, type Script } from "./Workload.ts"
 
 /** An attempt's time limit. */
 export const TIME_LIMIT_MS = 100_000
@@ -128,22 +128,29 @@ export class Process {
         world.break(`attempt ${attempt} of ${id} runs without a lease: ${known?.status} ${known?.attempt}`)
       if (self.running.has(id)) world.break(`two attempts of ${id} run at a time`)
       self.running.set(id, attempt)
-      for (const [at, act] of acts.entries()) {
-        if (act === "step") {
-          const name = `step ${at}`
-          yield* job.step(
-            name,
-            Effect.sync(() => self.#firstTime(id, name)),
-          )
-        } else if (act === "progress") yield* job.progress({ percent: at * 20 })
-        else if (act === "log") yield* job.log(`act ${at}`)
-        else yield* Effect.sleep(act)
-      }
+      for (const [at, act] of acts.entries()) yield* self.#alive(self.#act(act, at, job))
       return yield* END[outcomes[attempt - 1] ?? "complete"]
     }).pipe(
       Effect.ensuring(Effect.sync(() => void (self.running.get(id) === attempt && self.running.delete(id)))),
       self.#alive,
     )
+  }
+
+  #act(act: Script["acts"][number], at: number, job: JobContext): Effect.Effect<unknown> {
+    const name = `step ${at}`
+    switch (act) {
+      case "step":
+        return job.step(
+          name,
+          Effect.sync(() => this.#firstTime(job.id, name)),
+        )
+      case "progress":
+        return job.progress({ percent: at * 20 })
+      case "log":
+        return job.log(`act ${at}`)
+      default:
+        return Effect.sleep(act)
+    }
   }
 
   #firstTime(id: string, step: string): null {

@@ -25,6 +25,8 @@ const take = (world: World, next: Step): void => {
   const before = world.journal.length
   const exit = world.simulation.run(send(world, order))
   world.look()
+  // It catches up first: what it answers depends on what it finds.
+  if (!world.isWell && !world.isFull) return
   const answer = Exit.isSuccess(exit) ? exit.value : String(exit.cause)
   if (
     answer !== expected.answer &&
@@ -60,7 +62,10 @@ describe("the queue", () => {
           worst = Math.max(worst, performance.now() - t)
         },
       ),
-      { numRuns: Number(process.env.MODEL_RUNS ?? 100) },
+      {
+        numRuns: Number(process.env.MODEL_RUNS ?? 100),
+        ...(process.env.MODEL_SEED ? { seed: Number(process.env.MODEL_SEED) } : {}),
+      },
     )
     console.log("worst", worst)
   })

@@ -82,7 +82,10 @@ export class Reference {
     if (event._tag === "QueuePaused") queue.paused = true
     else if (event._tag === "QueueDrainStarted") queue.draining = true
     else if (event._tag === "QueueResumed") queue.paused = queue.draining = false
-    else Object.assign(queue, { limits: event, startsBefore: queue.starts.length })
+    else {
+      const { _tag, ...limits } = event
+      Object.assign(queue, { limits, startsBefore: queue.starts.length })
+    }
   }
 
   #enqueue(id: string, event: Enqueued, position: number, at: number): string | undefined {

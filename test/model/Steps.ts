@@ -1,4 +1,5 @@
 /** Steps of a workload, as they are taken in a {@link World}, and what the reference expects of each. */
+import { isDeepStrictEqual } from "node:util"
 import { Cause, Effect, Exit } from "effect"
 import type { Queue } from "../../src/jobs/Queue.ts"
 import type { Submission } from "../../src/jobs/Submission.ts"
@@ -140,7 +141,7 @@ export const expectationOf = (reference: Reference, order: Order, now: number): 
     const stream = `queue/${step.queue}`
     const { draining, isKnown, limits, paused } = reference.queue(step.queue)
     if (step.do === "limit") {
-      const isSame = JSON.stringify(limits) === JSON.stringify(step.limits)
+      const isSame = isDeepStrictEqual(limits, step.limits)
       return { answer: "ok", stream, event: isSame ? undefined : "QueueLimitsChanged" }
     }
     if (!isKnown) return { answer: "QueueNotFound" }

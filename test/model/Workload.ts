@@ -91,11 +91,16 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   policy: sometimes(fc.constantFrom("cancel" as const, "run" as const, "wait" as const), 1),
 })
 
-const limits = fc.record({
-  concurrency: fc.option(fc.integer({ min: 1, max: 3 })),
-  key_concurrency: fc.integer({ min: 1, max: 2 }),
-  rate_limit: fc.option(fc.record({ starts: fc.integer({ min: 1, max: 3 }), per_ms: ms })),
-})
+const plain = { noNullPrototype: true }
+const rateLimit = fc.record({ starts: fc.integer({ min: 1, max: 3 }), per_ms: ms }, plain)
+const limits = fc.record(
+  {
+    concurrency: fc.option(fc.integer({ min: 1, max: 3 })),
+    key_concurrency: fc.integer({ min: 1, max: 2 }),
+    rate_limit: fc.option(rateLimit),
+  },
+  plain,
+)
 
 /** One step. Work comes more often than trouble. */
 export const step: fc.Arbitrary<Step> = fc.oneof(
