@@ -13,6 +13,8 @@ export class DependencyTeller {
   readonly #changed = Latch.makeUnsafe(true)
   /** False only while no job waits for another one: then jobs that end cost nothing here. */
   #mayHave = true
+  /** Whether a job was blocked since the last look at whether any is. */
+  #blockedSince = false
 
   constructor(store: JobStore["Service"]) {
     this.#store = store
@@ -21,6 +23,7 @@ export class DependencyTeller {
   /** A job waits for others, some of which may have ended. */
   blocked(): void {
     this.#mayHave = true
+    this.#blockedSince = true
     this.#changed.openUnsafe()
   }
 
@@ -53,10 +56,10 @@ export class DependencyTeller {
   /** Nothing to tell: waits until there may be. */
   get #rest(): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
-      // In this order: a job that is blocked meanwhile says so again.
-      this.#mayHave = false
+      // Until it is known that there are none there may be some: a job that ends during the look must not be overheard.
+      this.#blockedSince = false
       return Effect.flatMap(this.#store.hasDependencies, (has) => {
-        if (has) this.#mayHave = true
+        this.#mayHave = has || this.#blockedSince
         return this.#changed.await
       })
     })
