@@ -3,14 +3,14 @@
  * whatever it is doing: the journal may still have taken its last append, but nothing comes back to it, and nothing of it
  * reaches the journal any more.
  */
-import { Context, Effect, Exit, Layer, Schema, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, Latch, Layer, Schema, Scope } from "effect"
 import * as Job from "../../src/jobs/Job.ts"
 import type { JobContext } from "../../src/jobs/JobContext.ts"
 import { JobStore } from "../../src/jobs/JobStore.ts"
 import { Queue } from "../../src/jobs/Queue.ts"
 import { Journal, type RecordedEvent } from "../../src/journal/Journal.ts"
 import { ROOM } from "./Reference.ts"
-import { Broken, type World } from "./World.ts"
+import type { World } from "./World.ts"
 import { OUTCOMES, type Outcome, type Script } from "./Workload.ts"
 
 /** An attempt's time limit. */
@@ -51,19 +51,26 @@ export class Process {
   readonly #world: World
   readonly #scope = Scope.makeUnsafe()
   #isDead = false
-  #queue: Queue["Service"] | undefined
+  readonly #queue = Deferred.makeUnsafe<Queue["Service"]>()
+  readonly #death = Latch.makeUnsafe(false)
 
   constructor(world: World, name: string) {
     this.name = name
     this.#world = world
   }
 
-  get queue(): Queue["Service"] {
-    return this.#queue!
+  /** Answers once the process has begun. */
+  get queue(): Effect.Effect<Queue["Service"]> {
+    return Deferred.await(this.#queue)
   }
 
-  begin(): void {
-    const { simulation, store } = this.#world
+  /** Ends when the process has been killed. */
+  get death(): Effect.Effect<void> {
+    return this.#death.await
+  }
+
+  readonly begin = Effect.suspend(() => {
+    const { store } = this.#world
     const services = Context.make(Journal, this.#mortal(Context.get(store, Journal))).pipe(
       Context.add(JobStore, this.#mortal(Context.get(store, JobStore))),
     )
@@ -74,10 +81,11 @@ export class Process {
       Layer.provideMerge(Queue.layer({ worker: this.name, grace: 0 })),
       Layer.fresh,
     )
-    const built = simulation.run(Effect.provideContext(Layer.buildWithScope(layer, this.#scope), services))
-    if (Exit.isFailure(built)) throw new Broken(`no process begins: ${String(built.cause)}`)
-    this.#queue = Context.get(built.value, Queue)
-  }
+    return Effect.provideContext(Layer.buildWithScope(layer, this.#scope), services).pipe(
+      Effect.orDie,
+      Effect.flatMap((context) => Deferred.succeed(this.#queue, Context.get(context, Queue))),
+    )
+  })
 
   /** What only this process knows to be wrong with an event. */
   fault({ event, stream }: RecordedEvent): string | undefined {
@@ -92,13 +100,17 @@ export class Process {
   kill(): void {
     this.#isDead = true
     this.running.clear()
+    this.#death.openUnsafe()
   }
 
-  stop(): void {
-    this.#world.simulation.run(Scope.close(this.#scope, Exit.void))
-    if (this.running.size > 0) throw new Broken("attempts outlive their process")
-    this.#isDead = true
-  }
+  readonly stop = Effect.suspend(() => Scope.close(this.#scope, Exit.void)).pipe(
+    Effect.andThen(
+      Effect.sync(() => {
+        if (this.running.size > 0) this.#world.break("attempts outlive their process")
+        this.#isDead = true
+      }),
+    ),
+  )
 
   /** An effect for as long as the process lives: then it never ends. */
   readonly #alive = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

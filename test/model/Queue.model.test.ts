@@ -10,9 +10,9 @@ const take = (world: World, next: Step): void => {
     case "wait":
       return world.simulation.runUntil(world.simulation.now + next.ms, world.atRest)
     case "kill":
-      return world.kill()
+      return void world.simulation.run(world.kill)
     case "restart":
-      return world.restart()
+      return void world.simulation.run(world.restart)
     case "fill disk":
       return void world.simulation.run(world.fillDisk)
     case "free disk":

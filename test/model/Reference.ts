@@ -63,6 +63,11 @@ export class Reference {
     return queue
   }
 
+  /** Another process takes over: it needs a moment to find out who comes first. */
+  begin(at: number): void {
+    for (const job of this.jobs.values()) job.changedAt = at
+  }
+
   /** Takes in an event; answers why it must not happen now, if so. */
   see({ event, position, recordedAt: at, stream }: RecordedEvent): string | undefined {
     if (stream.startsWith("queue/")) return this.#govern(this.queue(stream.slice(6)), event as QueueEvent)

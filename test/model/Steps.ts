@@ -85,7 +85,11 @@ const answerOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): Answer =
 
 /** Asks for it. What is acknowledged is looked up at once. */
 export const send = (world: World, order: Order): Effect.Effect<Answer> =>
-  Effect.map(Effect.exit(sendTo(world, world.process.queue, order)), answerOf)
+  Effect.suspend(() => {
+    const { process } = world
+    const sent = Effect.flatMap(process.queue, (queue) => sendTo(world, queue, order))
+    return Effect.raceFirst(Effect.map(Effect.exit(sent), answerOf), Effect.as(process.death, "no answer"))
+  })
 
 const sendTo = (
   world: World,

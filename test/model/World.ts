@@ -46,7 +46,7 @@ export class World {
     this.simulation = new Simulation(seed)
     this.store = this.#must(Layer.buildWithScope(Layer.fresh(storeOf(database)), this.#scope))
     this.#shadow = new ShadowTables(this.#must(Layer.buildWithScope(Layer.fresh(inMemory), this.#scope)))
-    this.#begin()
+    this.#must(this.#begin)
   }
 
   get process(): Process {
@@ -68,22 +68,27 @@ export class World {
     return exit.value
   }
 
-  #begin(): void {
+  readonly #begin = Effect.suspend(() => {
     this.#process = new Process(this, `life ${++this.#lives}`)
-    this.#process.begin()
-  }
+    this.reference.begin(this.simulation.now)
+    return this.#process.begin
+  })
 
   /** The process dies from one moment to the next, and another one takes over. */
-  kill(): void {
+  readonly kill = Effect.suspend(() => {
     this.#process.kill()
-    this.#begin()
-  }
+    return Effect.andThen(this.#flush, this.#begin)
+  })
 
   /** The process ends in good order, and another one takes over. */
-  restart(): void {
-    this.#process.stop()
-    this.#begin()
-  }
+  readonly restart = Effect.suspend(() => Effect.andThen(this.#process.stop, this.#begin))
+
+  /** What a process that has died had under way is in the journal or it never will be: before the next one opens it. */
+  readonly #flush = Effect.suspend(() => {
+    const events = [{ _tag: "F" }]
+    const append = { stream: "flush", expectedVersion: this.#versions.get("flush") ?? 0, events }
+    return Effect.exit(Context.get(this.store, Journal).append([append], this.simulation.now))
+  })
 
   readonly fillDisk = Effect.suspend(() => {
     this.#isFull = true
@@ -155,7 +160,8 @@ export class World {
   quiesce(): void {
     const { simulation, reference } = this
     simulation.run(this.freeDisk)
-    for (const name of QUEUES) simulation.run(Effect.ignore(this.#process.queue.resume(name)))
+    for (const name of QUEUES)
+      simulation.run(Effect.flatMap(this.#process.queue, (queue) => Effect.ignore(queue.resume(name))))
     const deadline = simulation.now + PATIENCE_MS
     const open = () => [...reference.jobs.values()].filter(({ status }) => !isFinal(status))
     while (open().length > 0) {
@@ -165,7 +171,7 @@ export class World {
       for (const { waitsFor } of open())
         for (const id of waitsFor)
           if (isFinal(reference.jobs.get(id)!.status))
-            simulation.run(Effect.ignore(this.#process.queue.retry(id)))
+            simulation.run(Effect.flatMap(this.#process.queue, (queue) => Effect.ignore(queue.retry(id))))
       this.look()
     }
     this.compareTables()
