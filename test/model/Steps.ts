@@ -1,7 +1,8 @@
 /** Steps of a workload, as they are taken in a {@link World}, and what the reference expects of each. */
 import { isDeepStrictEqual } from "node:util"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, Fiber } from "effect"
 import type { Queue } from "../../src/jobs/Queue.ts"
+import { JournalError } from "../../src/journal/Journal.ts"
 import type { Submission } from "../../src/jobs/Submission.ts"
 import type { Reference } from "./Reference.ts"
 import type { Plan, Step } from "./Workload.ts"
@@ -77,10 +78,10 @@ export const orderOf = (world: World, step: Request): Order | undefined => {
 
 const answerOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): Answer => {
   if (Exit.isSuccess(exit)) return "ok"
-  const error = exit.cause.reasons.find(Cause.isFailReason)?.error as
-    | { _tag: string; reason?: { _tag: string } }
-    | undefined
-  return error === undefined ? Cause.pretty(exit.cause) : (error.reason?._tag ?? error._tag)
+  const error = exit.cause.reasons.find(Cause.isFailReason)?.error
+  if (error === undefined)
+    return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : Cause.pretty(exit.cause)
+  return error instanceof JournalError ? error.reason._tag : error._tag
 }
 
 /** Asks for it. What is acknowledged is looked up at once. */
@@ -88,7 +89,10 @@ export const send = (world: World, order: Order): Effect.Effect<Answer> =>
   Effect.suspend(() => {
     const { process } = world
     const sent = Effect.flatMap(process.queue, (queue) => sendTo(world, queue, order))
-    return Effect.raceFirst(Effect.map(Effect.exit(sent), answerOf), Effect.as(process.death, "no answer"))
+    // With the process the request is gone, whether or not it could be interrupted.
+    return Effect.flatMap(Effect.forkDetach(Effect.exit(sent)), (request) =>
+      Effect.raceFirst(Effect.map(Fiber.join(request), answerOf), Effect.as(process.death, "no answer")),
+    )
   })
 
 const sendTo = (

@@ -1,0 +1,89 @@
+/**
+ * One run of the simulation: clients that submit and command jobs at the same time, an operator who changes the queues under
+ * them, a disk that fills up and processes that die in the middle of it all; then quiet, and every job comes to its end. All
+ * of it follows from a seed.
+ */
+import { Effect, type Fiber } from "effect"
+import * as fc from "fast-check"
+import type { JournalError } from "../../src/journal/Journal.ts"
+import { type Answer, orderOf, send } from "./Steps.ts"
+import { step, type Step } from "./Workload.ts"
+import { Broken, World } from "./World.ts"
+
+/** Who acts at the same time. */
+const CLIENTS = 3
+const STEPS_MIN = 20
+const STEPS_MAX = 60
+/** A client that is not done by then never will be. */
+const PATIENCE_MS = 86_400_000
+
+/** What a client may be told. Whatever else it hears is a defect. */
+const ANSWERS: ReadonlySet<Answer> = new Set([
+  "ok",
+  "no answer",
+  "interrupted",
+  "AlreadyExpired",
+  "IdempotencyKeyReused",
+  "JobConflict",
+  "QueueDraining",
+  "QueueNotFound",
+  "StoreFull",
+  "UnknownJobType",
+])
+
+const workload = fc.array(step, { minLength: STEPS_MIN, maxLength: STEPS_MAX })
+
+const take = (world: World, next: Step): Effect.Effect<unknown, JournalError> => {
+  switch (next.do) {
+    case "wait":
+      return Effect.sleep(next.ms)
+    case "kill":
+      return world.kill
+    case "restart":
+      return world.restart
+    case "fill disk":
+      return world.fillDisk
+    case "free disk":
+      return world.freeDisk
+    default:
+      return Effect.suspend(() => {
+        const order = orderOf(world, next)
+        return order === undefined
+          ? Effect.void
+          : Effect.map(send(world, order), (answer) => {
+              if (!ANSWERS.has(answer)) world.break(`${JSON.stringify(order)} is answered ${answer}`)
+            })
+      })
+  }
+}
+
+/** Whether only one may do it at a time: processes follow each other. */
+const isTrouble = ({ do: kind }: Step) =>
+  kind === "kill" || kind === "restart" || kind === "fill disk" || kind === "free disk"
+
+/** The world after the run of a seed, with all promises kept. The caller closes it. */
+export const run = (seed: number): World => {
+  const [steps] = fc.sample(workload, { seed, numRuns: 1 }) as [Array<Step>]
+  const world = new World(seed)
+  const { simulation } = world
+  const waits = steps.filter(({ do: kind }) => kind === "wait")
+  const actors: ReadonlyArray<ReadonlyArray<Step>> = [
+    // Trouble comes at moments of its own.
+    steps
+      .filter(isTrouble)
+      .flatMap((trouble, i) => (waits[i] === undefined ? [trouble] : [waits[i], trouble])),
+    ...Array.from({ length: CLIENTS }, (_, client) =>
+      steps.filter((next, i) => !isTrouble(next) && i % CLIENTS === client),
+    ),
+  ]
+  const fibers: ReadonlyArray<Fiber.Fiber<void, JournalError>> = actors.map((all) =>
+    simulation.fork(Effect.forEach(all, (next) => take(world, next), { discard: true })),
+  )
+  const deadline = simulation.now + PATIENCE_MS
+  while (fibers.some((fiber) => fiber.pollUnsafe() === undefined)) {
+    if (simulation.now > deadline) throw new Broken("a client waits for ever")
+    simulation.runUntil(simulation.now + 1_000, world.atRest)
+  }
+  world.quiesce()
+  return world
+}
