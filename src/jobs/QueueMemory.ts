@@ -56,6 +56,14 @@ export class QueueMemory {
     return this.#rate
   }
 
+  /** The newest starts, under the rate limit that a turn may be about to set. */
+  rateUnder(settings: VersionedSettings): RateWindow | undefined {
+    if (settings === this.#settings) return this.#rate
+    const { rate_limit: limit } = settings.state.limits
+    if (limit === null) return undefined
+    return this.#rate?.under(limit) ?? new RateWindow(limit, [])
+  }
+
   /** Jobs whose lease belongs to nobody any more. Answers them once. */
   takeOrphans(): ReadonlyArray<VersionedJob> {
     const orphans = this.#orphans
@@ -124,10 +132,8 @@ export class QueueMemory {
   /** The queue's own settings are what a turn has made of them. Answers whether they have changed. */
   adopt({ settings }: Turn): boolean {
     if (settings === this.#settings) return false
+    this.#rate = this.rateUnder(settings)
     this.#settings = settings
-    const { rate_limit: limit } = settings.state.limits
-    if (limit === null) this.#rate = undefined
-    else this.#rate = this.#rate?.under(limit) ?? new RateWindow(limit, [])
     return true
   }
 

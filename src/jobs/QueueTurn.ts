@@ -264,7 +264,7 @@ export class QueueTurn extends Turn {
       registrations,
       concurrency,
       settings: this.settings.state,
-      rate: this.#queue.memory.rate,
+      rate: this.#queue.memory.rateUnder(this.settings),
       leases: this.#queue.attempts.leases,
     })
   }

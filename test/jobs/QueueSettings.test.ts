@@ -173,6 +173,17 @@ describe("a queue's rate limit", () => {
     }).pipe(Effect.provide(running(worker)))
   })
 
+  it.effect("holds from the very moment at which it is set", () => {
+    const { running: now, worker } = gates()
+    return Effect.gen(function* () {
+      const queue = yield* Queue
+      // All of it is decided in one turn of the queue.
+      yield* Effect.all([queue.limit("default", limits), enqueueMany(5)], { concurrency: "unbounded" })
+      yield* settle
+      expect(now()).toEqual([1, 2, 3])
+    }).pipe(Effect.provide(running(worker)))
+  })
+
   it.effect("also holds right after a restart", () =>
     Effect.gen(function* () {
       const ids = yield* Effect.gen(function* () {
