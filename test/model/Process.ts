@@ -108,6 +108,7 @@ export class Process {
       Effect.sync(() => {
         if (this.running.size > 0) this.#world.break("attempts outlive their process")
         this.#isDead = true
+        this.#death.openUnsafe()
       }),
     ),
   )
@@ -135,9 +136,9 @@ export class Process {
     const { attempt, id } = job
     return Effect.gen(function* () {
       world.look()
-      const known = world.reference.jobs.get(id)
-      if (known?.status !== "processing" || known.attempt !== attempt)
-        world.break(`attempt ${attempt} of ${id} runs without a lease: ${known?.status} ${known?.attempt}`)
+      // Its end may be on the way already, but never its beginning.
+      const started = world.reference.jobs.get(id)?.attempt ?? 0
+      if (started < attempt) world.break(`attempt ${attempt} of ${id} runs before it is stored`)
       if (self.running.has(id)) world.break(`two attempts of ${id} run at a time`)
       self.running.set(id, attempt)
       for (const [at, act] of acts.entries()) yield* self.#alive(self.#act(act, at, job))

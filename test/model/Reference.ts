@@ -34,6 +34,7 @@ export type ModelJob = { -readonly [Field in keyof Enqueued]: Enqueued[Field] } 
 interface ModelQueue {
   paused: boolean
   draining: boolean
+  drainsSince: number
   limits: QueueLimits
   /** Moments of starts, and how many of them were before the limits were last changed: those may be forgotten. */
   readonly starts: Array<number>
@@ -54,6 +55,7 @@ export class Reference {
     const queue = known ?? {
       paused: false,
       draining: false,
+      drainsSince: 0,
       limits,
       starts: [],
       startsBefore: 0,
@@ -63,14 +65,14 @@ export class Reference {
     return queue
   }
 
-  /** Another process takes over: it needs a moment to find out who comes first. */
-  begin(at: number): void {
+  /** A process ends or begins, one handler after the other: for a moment not everybody can be the next. */
+  upset(at: number): void {
     for (const job of this.jobs.values()) job.changedAt = at
   }
 
   /** Takes in an event; answers why it must not happen now, if so. */
   see({ event, position, recordedAt: at, stream }: RecordedEvent): string | undefined {
-    if (stream.startsWith("queue/")) return this.#govern(this.queue(stream.slice(6)), event as QueueEvent)
+    if (stream.startsWith("queue/")) return this.#govern(this.queue(stream.slice(6)), event as QueueEvent, at)
     const known = this.jobs.get(stream)
     if (event._tag === "JobEnqueued") {
       if (known !== undefined) return "it was enqueued before"
@@ -82,10 +84,10 @@ export class Reference {
     return fault
   }
 
-  #govern(queue: ModelQueue, event: QueueEvent): undefined {
+  #govern(queue: ModelQueue, event: QueueEvent, at: number): undefined {
     queue.isKnown = true
     if (event._tag === "QueuePaused") queue.paused = true
-    else if (event._tag === "QueueDrainStarted") queue.draining = true
+    else if (event._tag === "QueueDrainStarted") Object.assign(queue, { draining: true, drainsSince: at })
     else if (event._tag === "QueueResumed") queue.paused = queue.draining = false
     else {
       const { _tag, ...limits } = event
@@ -117,7 +119,9 @@ export class Reference {
       if (this.keys.has(key)) return "its idempotency key was taken"
       this.keys.set(key, job)
     }
-    if (this.queue(event.queue).draining) return "its queue takes none"
+    // A batch for several queues that comes in the same moment is too late or it is not.
+    const { draining, drainsSince } = this.queue(event.queue)
+    if (draining && drainsSince < at) return "its queue takes none"
     if (expires_at <= Math.max(due_at, at)) return "it could never start in time"
     return waitsFor.every((other) => this.jobs.has(other))
       ? undefined

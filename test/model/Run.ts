@@ -3,7 +3,7 @@
  * them, a disk that fills up and processes that die in the middle of it all; then quiet, and every job comes to its end. All
  * of it follows from a seed.
  */
-import { Effect, type Fiber } from "effect"
+import { Effect } from "effect"
 import * as fc from "fast-check"
 import type { JournalError } from "../../src/journal/Journal.ts"
 import { type Answer, orderOf, send } from "./Steps.ts"
@@ -12,8 +12,8 @@ import { Broken, World } from "./World.ts"
 
 /** Who acts at the same time. */
 const CLIENTS = 3
-const STEPS_MIN = 20
-const STEPS_MAX = 60
+const STEPS_MIN = 30
+const STEPS_MAX = 90
 /** A client that is not done by then never will be. */
 const PATIENCE_MS = 86_400_000
 
@@ -31,7 +31,7 @@ const ANSWERS: ReadonlySet<Answer> = new Set([
   "UnknownJobType",
 ])
 
-const workload = fc.array(step, { minLength: STEPS_MIN, maxLength: STEPS_MAX })
+const workload = fc.array(step, { minLength: STEPS_MIN, maxLength: STEPS_MAX, size: "max" })
 
 const take = (world: World, next: Step): Effect.Effect<unknown, JournalError> => {
   switch (next.do) {
@@ -58,25 +58,29 @@ const take = (world: World, next: Step): Effect.Effect<unknown, JournalError> =>
 }
 
 /** Whether only one may do it at a time: processes follow each other. */
-const isTrouble = ({ do: kind }: Step) =>
-  kind === "kill" || kind === "restart" || kind === "fill disk" || kind === "free disk"
+const isTrouble = ({ do: kind }: Step) => kind === "kill" || kind === "restart" || kind === "fill disk"
+
+/** Trouble comes at moments of its own. A disk fills up once, which takes longer than everything else, and is freed again. */
+const troubles = (steps: ReadonlyArray<Step>): ReadonlyArray<Step> => {
+  const waits = steps.filter(({ do: kind }) => kind === "wait").values()
+  const wait = (): Step => waits.next().value ?? { do: "wait", ms: 1 }
+  const full = steps.find(({ do: kind }) => kind === "fill disk")
+  return steps.filter(isTrouble).flatMap((trouble): ReadonlyArray<Step> => {
+    if (trouble.do !== "fill disk") return [wait(), trouble]
+    return trouble === full ? [wait(), trouble, wait(), { do: "free disk" }] : []
+  })
+}
 
 /** The world after the run of a seed, with all promises kept. The caller closes it. */
 export const run = (seed: number): World => {
   const [steps] = fc.sample(workload, { seed, numRuns: 1 }) as [Array<Step>]
   const world = new World(seed)
   const { simulation } = world
-  const waits = steps.filter(({ do: kind }) => kind === "wait")
-  const actors: ReadonlyArray<ReadonlyArray<Step>> = [
-    // Trouble comes at moments of its own.
-    steps
-      .filter(isTrouble)
-      .flatMap((trouble, i) => (waits[i] === undefined ? [trouble] : [waits[i], trouble])),
-    ...Array.from({ length: CLIENTS }, (_, client) =>
-      steps.filter((next, i) => !isTrouble(next) && i % CLIENTS === client),
-    ),
-  ]
-  const fibers: ReadonlyArray<Fiber.Fiber<void, JournalError>> = actors.map((all) =>
+  const requests = steps.filter((next) => !isTrouble(next) && next.do !== "free disk")
+  const actors = [troubles(steps)]
+  for (let client = 0; client < CLIENTS; client++)
+    actors.push(requests.filter((_, i) => i % CLIENTS === client))
+  const fibers = actors.map((all) =>
     simulation.fork(Effect.forEach(all, (next) => take(world, next), { discard: true })),
   )
   const deadline = simulation.now + PATIENCE_MS

@@ -48,7 +48,9 @@ export const QUEUES = ["a", "b"] as const
 const of = fc.nat({ max: 30 })
 const queue = fc.constantFrom(...QUEUES)
 const priority = fc.constantFrom(...PRIORITIES)
-const sometimes = <A>(arbitrary: fc.Arbitrary<A>, freq = 3) => fc.option(arbitrary, { nil: undefined, freq })
+/** Absent so many times as often as not. */
+const sometimes = <A>(arbitrary: fc.Arbitrary<A>, absent = 3) =>
+  fc.oneof({ weight: absent, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary })
 /** Moments that meet, and lengths on both sides of every limit of the engine: heartbeats, leases, retries. */
 const ms = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(1, 500, 1_000, 2_000, 5_000, 10_000) },
@@ -56,10 +58,13 @@ const ms = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(31_000, 90_000) },
 )
 
+/** Four of them outlive a lease, and end before the time limit. */
+const work = fc.oneof(fc.constantFrom(1, 500, 1_000, 10_000, 21_000), fc.integer({ min: 1, max: 3_000 }))
+
 const script = fc.record({
   acts: fc.array(
     fc.oneof(
-      { weight: 2, arbitrary: ms },
+      { weight: 2, arbitrary: work },
       { weight: 1, arbitrary: fc.constantFrom("step" as const, "progress" as const, "log" as const) },
     ),
     { maxLength: 4 },
@@ -80,10 +85,10 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   script,
   maxAttempts: fc.integer({ min: 1, max: 3 }),
   delay: sometimes(ms),
-  expiresIn: sometimes(ms),
+  expiresIn: sometimes(ms, 6),
   idempotencyKey: sometimes(fc.constantFrom("k1", "k2", "k3")),
   repeats: fc.boolean(),
-  concurrencyKey: sometimes(fc.constantFrom("x", "y"), 2),
+  concurrencyKey: sometimes(fc.constantFrom("x", "y"), 1),
   dependsOn: fc.oneof(
     { weight: 3, arbitrary: fc.constant([]) },
     { weight: 1, arbitrary: fc.array(of, { minLength: 1, maxLength: 3 }) },
@@ -104,9 +109,9 @@ const limits = fc.record(
 
 /** One step. Work comes more often than trouble. */
 export const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ do: fc.constant("enqueue" as const), plan }) },
+  { weight: 12, arbitrary: fc.record({ do: fc.constant("enqueue" as const), plan }) },
   {
-    weight: 3,
+    weight: 5,
     arbitrary: fc.record({
       do: fc.constant("batch" as const),
       plans: fc.array(plan, { minLength: 1, maxLength: 5 }),
@@ -116,17 +121,10 @@ export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("cancel" as const, "retry" as const), of }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("reschedule" as const), of, in: ms }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("prioritize" as const), of, priority }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      do: fc.constantFrom("pause" as const, "resume" as const, "drain" as const),
-      queue,
-    }),
-  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("pause" as const, "drain" as const), queue }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("resume" as const), queue }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("limit" as const), queue, limits }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("restart" as const, "kill" as const) }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ do: fc.constantFrom("fill disk" as const, "free disk" as const) }),
-  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("fill disk" as const) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("free disk" as const) }) },
 )

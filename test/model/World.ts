@@ -70,7 +70,7 @@ export class World {
 
   readonly #begin = Effect.suspend(() => {
     this.#process = new Process(this, `life ${++this.#lives}`)
-    this.reference.begin(this.simulation.now)
+    this.reference.upset(this.simulation.now)
     return this.#process.begin
   })
 
@@ -80,10 +80,13 @@ export class World {
     return Effect.andThen(this.#flush, this.#begin)
   })
 
-  /** The process ends in good order, and another one takes over. */
-  readonly restart = Effect.suspend(() => Effect.andThen(this.#process.stop, this.#begin))
+  /** The process ends in good order, one handler after the other, and another one takes over. */
+  readonly restart = Effect.suspend(() => {
+    this.reference.upset(this.simulation.now)
+    return this.#process.stop.pipe(Effect.andThen(this.#flush), Effect.andThen(this.#begin))
+  })
 
-  /** What a process that has died had under way is in the journal or it never will be: before the next one opens it. */
+  /** What a process that has ended had under way is in the journal or it never will be: before the next one opens it. */
   readonly #flush = Effect.suspend(() => {
     const events = [{ _tag: "F" }]
     const append = { stream: "flush", expectedVersion: this.#versions.get("flush") ?? 0, events }
@@ -115,9 +118,9 @@ export class World {
   /** Holds what was stored since the last look against the rules. */
   look(): void {
     const { journal } = this
-    const fresh = Effect.runSync(
-      Context.get(this.store, Journal).readAll({ afterPosition: journal.length, limit: PAGE }),
-    )
+    const source = Context.get(this.store, Journal)
+    if (Effect.runSync(source.head) === journal.length) return
+    const fresh = Effect.runSync(source.readAll({ afterPosition: journal.length, limit: PAGE }))
     for (const recorded of fresh) {
       const { event, position, stream, version } = recorded
       journal.push(recorded)
