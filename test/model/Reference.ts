@@ -11,37 +11,32 @@ import type { RecordedEvent } from "../../src/journal/Journal.ts"
 export const ROOM: Readonly<Record<string, number>> = { quick: 3, slow: 2 }
 
 type Enqueued = Extract<JobEvent, { _tag: "JobEnqueued" }>
+type Status = "blocked" | "waiting" | "processing" | "failing" | "completed" | "dead_letter" | "cancelled"
+/** Why it must not be, if so. */
+type Fault = string | undefined
 
-/** What it was enqueued with, as it may have been changed since, and how it stands. */
-export type ModelJob = { -readonly [Field in keyof Enqueued]: Enqueued[Field] } & {
-  readonly id: string
-  readonly position: number
-  status: "blocked" | "waiting" | "processing" | "failing" | "completed" | "dead_letter" | "cancelled"
-  due_at: number
-  expires_at: number
-  /** Those it depends on and that are not settled. */
-  waitsFor: ReadonlyArray<string>
-  /** Every way in which it has ever ended: a redrive does not undo that others were told. */
-  readonly ends: Set<string>
-  readonly steps: Set<string>
-  attempt: number
-  failures: number
-  worker: string
-  startedAt: number
-  changedAt: number
-}
+const UNTOUCHED = { attempt: 0, failures: 0, worker: "", startedAt: 0 }
+const REDRIVEN = { status: "waiting", failures: 0, expires_at: Infinity, waitsFor: [] }
+const NO_LIMITS: QueueLimits = { concurrency: null, key_concurrency: 1, rate_limit: null }
+const UNSET = { paused: false, draining: false, drainedAt: 0, limits: NO_LIMITS, isKnown: false }
 
-interface ModelQueue {
-  paused: boolean
-  draining: boolean
-  drainsSince: number
-  limits: QueueLimits
-  /** Moments of starts, and how many of them were before the limits were last changed: those may be forgotten. */
-  readonly starts: Array<number>
-  startsBefore: number
-  /** Whether it ever had a job or was set up. */
-  isKnown: boolean
-}
+/** What a job was enqueued with, as it may have been changed since, and how it stands. */
+export type ModelJob = { -readonly [Field in keyof Enqueued]: Enqueued[Field] } & typeof UNTOUCHED & {
+    readonly id: string
+    readonly position: number
+    status: Status
+    due_at: number
+    expires_at: number
+    /** Those it depends on and that are not settled. */
+    waitsFor: ReadonlyArray<string>
+    /** Every way in which it has ever ended: a redrive does not undo that others were told. */
+    readonly ends: Set<string>
+    readonly steps: Set<string>
+    changedAt: number
+  }
+
+/** How it is set; the moments of its starts, and how many of them a change of limits may have made it forget. */
+type ModelQueue = typeof UNSET & { readonly starts: Array<number>; forgotten: number }
 
 export class Reference {
   readonly jobs = new Map<string, ModelJob>()
@@ -50,17 +45,7 @@ export class Reference {
   readonly #queues = new Map<string, ModelQueue>()
 
   queue(name: string): ModelQueue {
-    const limits = { concurrency: null, key_concurrency: 1, rate_limit: null }
-    const known = this.#queues.get(name)
-    const queue = known ?? {
-      paused: false,
-      draining: false,
-      drainsSince: 0,
-      limits,
-      starts: [],
-      startsBefore: 0,
-      isKnown: false,
-    }
+    const queue = this.#queues.get(name) ?? { ...UNSET, starts: [], forgotten: 0 }
     this.#queues.set(name, queue)
     return queue
   }
@@ -71,79 +56,55 @@ export class Reference {
   }
 
   /** Takes in an event; answers why it must not happen now, if so. */
-  see({ event, position, recordedAt: at, stream }: RecordedEvent): string | undefined {
+  see({ event, position, recordedAt: at, stream }: RecordedEvent): Fault {
     if (stream.startsWith("queue/")) return this.#govern(this.queue(stream.slice(6)), event as QueueEvent, at)
-    const known = this.jobs.get(stream)
-    if (event._tag === "JobEnqueued") {
-      if (known !== undefined) return "it was enqueued before"
+    const job = this.jobs.get(stream)
+    if (event._tag === "JobEnqueued" && job === undefined)
       return this.#enqueue(stream, event as Enqueued, position, at)
-    }
-    if (known === undefined) return "there is no such job"
-    const fault = this.#happen(known, event as Exclude<JobEvent, Enqueued>, at)
-    known.changedAt = at
+    if (event._tag === "JobEnqueued" || job === undefined) return "it is there already, or it is not there"
+    const fault = this.#happen(job, event as Exclude<JobEvent, Enqueued>, at)
+    job.changedAt = at
     return fault
   }
 
-  #govern(queue: ModelQueue, event: QueueEvent, at: number): undefined {
+  #govern(queue: ModelQueue, { _tag, ...limits }: QueueEvent, at: number): undefined {
     queue.isKnown = true
-    if (event._tag === "QueuePaused") queue.paused = true
-    else if (event._tag === "QueueDrainStarted") Object.assign(queue, { draining: true, drainsSince: at })
-    else if (event._tag === "QueueResumed") queue.paused = queue.draining = false
-    else {
-      const { _tag, ...limits } = event
-      Object.assign(queue, { limits, startsBefore: queue.starts.length })
-    }
+    if (_tag === "QueuePaused") queue.paused = true
+    else if (_tag === "QueueDrainStarted") Object.assign(queue, { draining: true, drainedAt: at })
+    else if (_tag === "QueueResumed") queue.paused = queue.draining = false
+    else Object.assign(queue, { limits, forgotten: queue.starts.length })
   }
 
-  #enqueue(id: string, event: Enqueued, position: number, at: number): string | undefined {
-    const { depends_on: waitsFor = [], due_at = at, expires_at = Number.POSITIVE_INFINITY } = event
+  #enqueue(id: string, event: Enqueued, position: number, at: number): Fault {
+    const { depends_on: waitsFor = [], due_at = at, expires_at = Infinity, idempotency_key } = event
     const status = waitsFor.length > 0 ? "blocked" : "waiting"
     const sets = { waitsFor, ends: new Set<string>(), steps: new Set<string>() }
-    const counts = { attempt: 0, failures: 0, worker: "", startedAt: 0, changedAt: at }
-    const on_dependency_failure = event.on_dependency_failure ?? "cancel"
-    const job: ModelJob = {
-      ...event,
-      id,
-      position,
-      status,
-      due_at,
-      expires_at,
-      on_dependency_failure,
-      ...sets,
-      ...counts,
-    }
+    const times = { due_at, expires_at, changedAt: at }
+    const job: ModelJob = { ...UNTOUCHED, ...event, ...sets, ...times, id, position, status }
+    const queue = this.queue(event.queue)
+    const key = `${event.queue} ${idempotency_key}`
+    const isTaken = idempotency_key !== undefined && this.keys.has(key)
     this.jobs.set(id, job)
-    this.queue(event.queue).isKnown = true
-    if (event.idempotency_key !== undefined) {
-      const key = `${event.queue} ${event.idempotency_key}`
-      if (this.keys.has(key)) return "its idempotency key was taken"
-      this.keys.set(key, job)
-    }
+    if (idempotency_key !== undefined) this.keys.set(key, job)
+    queue.isKnown = true
+    if (isTaken) return "its idempotency key was taken"
     // A batch for several queues that comes in the same moment is too late or it is not.
-    const { draining, drainsSince } = this.queue(event.queue)
-    if (draining && drainsSince < at) return "its queue takes none"
+    if (queue.draining && queue.drainedAt < at) return "its queue takes none"
     if (expires_at <= Math.max(due_at, at)) return "it could never start in time"
-    return waitsFor.every((other) => this.jobs.has(other))
-      ? undefined
-      : "it depends on a job that is not there"
+    const isUnknown = waitsFor.some((other) => !this.jobs.has(other))
+    return isUnknown ? "it depends on a job that is not there" : undefined
   }
 
-  #happen(job: ModelJob, event: Exclude<JobEvent, Enqueued>, at: number): string | undefined {
-    const before = job.status
-    const isOver = isFinal(before)
-    const isUnstarted = before === "waiting" || before === "blocked"
-    if (
-      event._tag !== "JobStarted" &&
-      "attempt" in event &&
-      !(before === "processing" && event.attempt === job.attempt)
-    )
-      return `told by attempt ${event.attempt} while it is ${before} in attempt ${job.attempt}`
+  #happen(job: ModelJob, event: Exclude<JobEvent, Enqueued>, at: number): Fault {
+    const { attempt, status } = job
+    const isUnstarted = status === "waiting" || status === "blocked"
+    const told = `${event._tag} while it is ${status} after attempt ${attempt}`
+    const hasLease = status === "processing" && "attempt" in event && event.attempt === attempt
+    if (event._tag !== "JobStarted" && "attempt" in event && !hasLease) return told
     switch (event._tag) {
       case "JobStarted": {
-        const fault =
-          event.attempt === job.attempt + 1 ? this.#whyNotStart(job, at) : "its attempts are not dense"
-        const { attempt, worker } = event
-        Object.assign(job, { status: "processing", attempt, worker, startedAt: at })
+        const fault = event.attempt === attempt + 1 ? this.#whyNotStart(job, at) : told
+        Object.assign(job, { ...event, _tag: "", status: "processing", startedAt: at })
         this.queue(job.queue).starts.push(at)
         return fault
       }
@@ -151,10 +112,9 @@ export class Reference {
       case "JobLogged":
         return undefined
       case "JobStepCompleted":
-        if (job.steps.has(event.name)) return `step ${event.name} was done before`
-        return void job.steps.add(event.name)
+        return job.steps.size === job.steps.add(event.name).size ? told : undefined
       case "JobCompleted":
-        return this.#end(job, "completed")
+        return end(job, "completed")
       case "JobAttemptFailed":
       case "JobStalled": {
         if (event._tag === "JobAttemptFailed" || event.reason !== "handed_back") job.failures++
@@ -162,156 +122,123 @@ export class Reference {
         job.due_at = event.retry_at ?? job.due_at
         const isTimeout = event._tag === "JobAttemptFailed" && event.error.name === "TimedOut"
         if (isTimeout && at < job.startedAt + job.timeout_ms) return "timed out early"
-        return job.status === "waiting" && job.failures >= job.max_attempts
-          ? "its attempts are used up"
-          : undefined
+        return unless(job.status === "failing" || job.failures < job.max_attempts, "its attempts are used up")
       }
-      case "JobDeadLettered":
-        this.#end(job, "dead_letter")
-        if (before !== "failing") return `dead while it is ${before}`
-        return (event.reason === "attempts_used_up") === (job.failures === job.max_attempts)
-          ? undefined
-          : event.reason
+      case "JobDeadLettered": {
+        end(job, "dead_letter")
+        const isUsedUp = job.failures === job.max_attempts
+        return unless(status === "failing" && isUsedUp === (event.reason === "attempts_used_up"), told)
+      }
       case "JobCancelled":
-        this.#end(job, "cancelled")
-        if (isOver) return `cancelled while it is ${before}`
-        if (event.cause === "expired")
-          return isUnstarted && job.expires_at <= at ? undefined : "it has not expired"
-        if (event.cause === undefined) return undefined
-        return job.on_dependency_failure === "cancel" &&
-          job.depends_on!.some((other) => this.#hasFailed(other))
-          ? undefined
-          : "nothing that matters has failed"
+        end(job, "cancelled")
+        if (isFinal(status)) return told
+        if (event.cause === "expired") return unless(isUnstarted && job.expires_at <= at, told)
+        return unless(event.cause === undefined || (status === "blocked" && this.#isDoomed(job)), told)
       case "JobRedriven":
-        Object.assign(job, {
-          status: "waiting",
-          due_at: event.due_at,
-          failures: 0,
-          waitsFor: [],
-          expires_at: Infinity,
-        })
-        return before === "dead_letter" || before === "cancelled"
-          ? undefined
-          : `redriven while it is ${before}`
+        Object.assign(job, REDRIVEN, { due_at: event.due_at })
+        return unless(status === "dead_letter" || status === "cancelled", told)
       case "JobRescheduled":
         job.due_at = event.due_at
-        return isUnstarted ? undefined : `rescheduled while it is ${before}`
+        return unless(isUnstarted, told)
       case "JobReprioritized":
         job.priority = event.priority
-        return isUnstarted ? undefined : `given a priority while it is ${before}`
-      case "JobDependencyEnded":
+        return unless(isUnstarted, told)
+      case "JobDependencyEnded": {
         if (event.settled) job.waitsFor = job.waitsFor.filter((other) => other !== event.job)
-        if (before !== "blocked" || !this.jobs.get(event.job)!.ends.has(event.outcome))
-          return "that is not so"
-        return event.settled === (event.outcome === "completed" || job.on_dependency_failure !== "wait")
-          ? undefined
-          : "against its policy"
+        if (status !== "blocked" || !this.jobs.get(event.job)!.ends.has(event.outcome)) return told
+        const settles = event.outcome === "completed" || job.on_dependency_failure !== "wait"
+        return unless(event.settled === settles, told)
+      }
       case "JobReleased":
         Object.assign(job, { status: "waiting", due_at: Math.max(event.due_at, job.due_at) })
-        return before === "blocked" && job.waitsFor.length === 0 ? undefined : "it waits for others"
+        return unless(status === "blocked" && job.waitsFor.length === 0, told)
     }
   }
 
-  #end(job: ModelJob, status: "completed" | "dead_letter" | "cancelled"): undefined {
-    job.status = status
-    job.ends.add(status)
+  /** Whether a job that it depends on has failed, and it goes down with it. */
+  #isDoomed({ depends_on = [], on_dependency_failure: policy = "cancel" }: ModelJob): boolean {
+    const ends = depends_on.flatMap((other) => [...this.jobs.get(other)!.ends])
+    return policy === "cancel" && ends.some((how) => how !== "completed")
   }
 
-  #hasFailed = (id: string) =>
-    this.jobs.get(id)!.ends.has("dead_letter") || this.jobs.get(id)!.ends.has("cancelled")
-
-  #whyNotStart(job: ModelJob, at: number): string | undefined {
-    const { limits, paused, startsBefore } = this.queue(job.queue)
-    if (job.status !== "waiting") return `started while it is ${job.status}`
+  #whyNotStart(job: ModelJob, at: number): Fault {
+    const { forgotten, limits, paused } = this.queue(job.queue)
+    if (job.status !== "waiting" || job.failures >= job.max_attempts)
+      return `started while it is ${job.status}`
     if (paused) return "its queue is paused"
     if (job.due_at > at) return "it is not due"
     if (job.expires_at <= at) return "it has expired"
-    if (job.failures >= job.max_attempts) return "its attempts are used up"
     if (!this.#hasRoom(job)) return "its type or its key has no room"
-    if (this.running(job.queue).length >= (limits.concurrency ?? Infinity)) return "its queue has no room"
-    if (this.#isSpent(job.queue, at, startsBefore)) return "against the rate limit"
-    const first = [...this.jobs.values()].find((other) => this.#mustPrecede(other, job, at))
+    if (this.#running(job.queue).length >= (limits.concurrency ?? Infinity)) return "its queue has no room"
+    if (this.#isSpent(job.queue, at, forgotten)) return "against the rate limit"
+    const first = [...this.jobs.values()].find((other) => isBefore(other, job) && this.#isReady(other, at))
     return first === undefined ? undefined : `${first.id} comes first`
   }
 
-  /** Whether the rate limit allows no start any more, counted from the first start, or only from a later one. */
-  #isSpent(queue: string, at: number, from = 0): boolean {
+  /** Whether the rate limit allows no start any more, whatever was forgotten of the earlier ones. */
+  #isSpent(queue: string, at: number, forgotten = 0): boolean {
     const { limits, starts } = this.queue(queue)
     const { per_ms, starts: most } = limits.rate_limit ?? { per_ms: 0, starts: Infinity }
-    return starts.slice(from).filter((start) => at - start < per_ms).length >= most
+    return starts.slice(forgotten).filter((start) => at - start < per_ms).length >= most
   }
 
-  /** Whether a job should have started before another one: it was ready before this moment, and nothing kept it. */
-  #mustPrecede(job: ModelJob, other: ModelJob, at: number): boolean {
-    const isReady =
-      job.queue === other.queue && job.status === "waiting" && job.due_at <= at && job.expires_at > at
-    return isReady && job !== other && isBefore(job, other) && this.#hasRoom(job) && this.#isSettled(job, at)
+  /** Whether a job could have started before this moment. Who is the first of a key takes a moment to be found. */
+  #isReady(job: ModelJob, at: number): boolean {
+    if (job.status !== "waiting" || job.due_at > at || job.expires_at <= at) return false
+    const line = [...this.jobs.values()].filter((other) => other === job || isRival(job, other))
+    const waiting = line.filter(({ status, type }) => status === "waiting" && type === job.type)
+    const isFirst = !waiting.some((other) => other.priority === job.priority && isBefore(other, job))
+    return isFirst && this.#hasRoom(job) && line.every(({ changedAt }) => changedAt < at)
   }
 
-  /** Of the jobs of a key and a priority only the first can start, and it takes a moment to find who that is. */
-  #isSettled(job: ModelJob, at: number): boolean {
-    if (job.changedAt === at) return false
-    const { concurrency_key: key, priority, queue, type } = job
-    const line = [...this.jobs.values()].filter(
-      (other) => other.queue === queue && other.concurrency_key === key,
-    )
-    return (
-      key === undefined ||
-      line.every(
-        (other) =>
-          other.changedAt < at &&
-          !(
-            other.type === type &&
-            other.priority === priority &&
-            other.status === "waiting" &&
-            isBefore(other, job)
-          ),
-      )
-    )
+  #hasRoom(job: ModelJob): boolean {
+    const running = this.#running(job.queue)
+    const ofKey = running.filter((other) => isRival(job, other))
+    const ofType = running.filter(({ type }) => type === job.type)
+    return ofType.length < ROOM[job.type]! && ofKey.length < this.queue(job.queue).limits.key_concurrency
   }
 
-  #hasRoom({ concurrency_key: key, queue, type }: ModelJob): boolean {
-    const running = this.running(queue)
-    const ofKey =
-      key === undefined ? 0 : running.filter(({ concurrency_key }) => concurrency_key === key).length
-    const ofType = running.filter((other) => other.type === type).length
-    return ofType < ROOM[type]! && ofKey < this.queue(queue).limits.key_concurrency
-  }
-
-  /** Jobs of a queue that have a lease. */
-  running(queue: string): ReadonlyArray<ModelJob> {
+  #running(queue: string): ReadonlyArray<ModelJob> {
     return [...this.jobs.values()].filter((job) => job.queue === queue && job.status === "processing")
   }
 
   /** What should have happened by now. */
   undone(at: number): ReadonlyArray<string> {
-    return [...this.jobs.values()].flatMap((job) => {
-      const fault = this.#whyUndone(job, at)
-      return fault === undefined ? [] : [`${job.id} ${fault}`]
-    })
+    const all = [...this.jobs.values()].map((job) => [job.id, this.#whyUndone(job, at)] as const)
+    return all.flatMap(([id, fault]) => (fault === undefined ? [] : `${id} ${fault}`))
   }
 
-  #whyUndone(job: ModelJob, at: number): string | undefined {
+  #whyUndone(job: ModelJob, at: number): Fault {
     if (job.status === "failing") return "has failed for good and is not dead"
     if (job.status !== "waiting" && job.status !== "blocked") return undefined
     if (job.expires_at <= at) return "has expired and is not cancelled"
     if (job.status === "waiting")
-      return this.#isSpent(job.queue, at) || this.#whyNotStart(job, at) !== undefined
-        ? undefined
-        : "could start"
+      return unless(this.#isSpent(job.queue, at) || this.#whyNotStart(job, at) !== undefined, "could start")
+    const isPatient = job.on_dependency_failure === "wait"
     const ended = job.waitsFor.find((id) => {
       const { status } = this.jobs.get(id)!
-      return status === "completed" || (isFinal(status) && job.on_dependency_failure !== "wait")
+      return isPatient ? status === "completed" : isFinal(status)
     })
     return ended === undefined ? undefined : `was not told that ${ended} has ended`
   }
 }
 
-export const isFinal = (status: string) =>
+const unless = (holds: boolean, fault: string): Fault => (holds ? undefined : fault)
+
+const end = (job: ModelJob, status: "completed" | "dead_letter" | "cancelled"): undefined => {
+  job.status = status
+  job.ends.add(status)
+}
+
+export const isFinal = (status: Status) =>
   status === "completed" || status === "dead_letter" || status === "cancelled"
 
-/** The order of claims: priority, then due time, then enqueue order. */
-const isBefore = (a: ModelJob, b: ModelJob): boolean =>
-  (PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) ||
-    a.due_at - b.due_at ||
-    a.position - b.position) < 0
+/** Whether they share the places of a concurrency key. */
+const isRival = (a: ModelJob, b: ModelJob) =>
+  a.concurrency_key !== undefined && a.concurrency_key === b.concurrency_key && a.queue === b.queue
+
+/** The order of claims: within a queue by priority, then due time, then enqueue order. */
+const isBefore = (a: ModelJob, b: ModelJob): boolean => {
+  const [first, second] = [a, b].map(({ priority }) => PRIORITIES.indexOf(priority)) as [number, number]
+  return a.queue === b.queue && (first - second || a.due_at - b.due_at || a.position - b.position) < 0
+}

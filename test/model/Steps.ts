@@ -137,46 +137,47 @@ const sendTo = (
 
 /** What the answer must be as things stand, and the event with which the stream of the job or the queue must go on. */
 export interface Expectation {
-  readonly answer: Answer
+  readonly answers: ReadonlyArray<Answer>
   readonly stream?: string
   readonly event?: string | undefined
 }
 
 export const expectationOf = (reference: Reference, order: Order, now: number): Expectation => {
-  if (order.do === "submit") return { answer: submitted(reference, order.submissions, now) }
+  if (order.do === "submit") return { answers: [submitted(reference, order.submissions, now)] }
   if (order.do === "govern") {
     const { step } = order
     const stream = `queue/${step.queue}`
     const { draining, isKnown, limits, paused } = reference.queue(step.queue)
     if (step.do === "limit") {
       const isSame = isDeepStrictEqual(limits, step.limits)
-      return { answer: "ok", stream, event: isSame ? undefined : "QueueLimitsChanged" }
+      return { answers: ["ok"], stream, event: isSame ? undefined : "QueueLimitsChanged" }
     }
-    if (!isKnown) return { answer: "QueueNotFound" }
-    if (step.do === "pause") return { answer: "ok", stream, event: paused ? undefined : "QueuePaused" }
+    // One that somebody only asked for may be known to this process, and has nothing to pause.
+    if (!isKnown) return { answers: ["QueueNotFound", "ok"] }
+    if (step.do === "pause") return { answers: ["ok"], stream, event: paused ? undefined : "QueuePaused" }
     if (step.do === "drain")
-      return { answer: "ok", stream, event: draining ? undefined : "QueueDrainStarted" }
-    return { answer: "ok", stream, event: paused || draining ? "QueueResumed" : undefined }
+      return { answers: ["ok"], stream, event: draining ? undefined : "QueueDrainStarted" }
+    return { answers: ["ok"], stream, event: paused || draining ? "QueueResumed" : undefined }
   }
   const { id: stream, step } = order
   const { due_at, priority, status } = reference.jobs.get(stream)!
-  const conflict = { answer: "JobConflict", stream }
+  const conflict = { answers: ["JobConflict"], stream }
   const isUnstarted = status === "waiting" || status === "blocked"
   switch (step.do) {
     case "cancel":
       if (status === "completed" || status === "dead_letter") return conflict
-      return { answer: "ok", stream, event: status === "cancelled" ? undefined : "JobCancelled" }
+      return { answers: ["ok"], stream, event: status === "cancelled" ? undefined : "JobCancelled" }
     case "retry":
       if (status === "dead_letter" || status === "cancelled")
-        return { answer: "ok", stream, event: "JobRedriven" }
+        return { answers: ["ok"], stream, event: "JobRedriven" }
       if (status !== "waiting") return conflict
-      return { answer: "ok", stream, event: due_at > now ? "JobRescheduled" : undefined }
+      return { answers: ["ok"], stream, event: due_at > now ? "JobRescheduled" : undefined }
     case "reschedule":
       if (!isUnstarted) return conflict
-      return { answer: "ok", stream, event: due_at === now + step.in ? undefined : "JobRescheduled" }
+      return { answers: ["ok"], stream, event: due_at === now + step.in ? undefined : "JobRescheduled" }
     case "prioritize":
       if (!isUnstarted) return conflict
-      return { answer: "ok", stream, event: priority === step.priority ? undefined : "JobReprioritized" }
+      return { answers: ["ok"], stream, event: priority === step.priority ? undefined : "JobReprioritized" }
     default:
       return step satisfies never
   }
