@@ -143,7 +143,7 @@ export interface Expectation {
 }
 
 export const expectationOf = (reference: Reference, order: Order, now: number): Expectation => {
-  if (order.do === "submit") return { answers: [submitted(reference, order.submissions, now)] }
+  if (order.do === "submit") return { answers: submitted(reference, order.submissions, now) }
   if (order.do === "govern") {
     const { step } = order
     const stream = `queue/${step.queue}`
@@ -183,24 +183,35 @@ export const expectationOf = (reference: Reference, order: Order, now: number): 
   }
 }
 
-/** All are taken, or none. */
-const submitted = (reference: Reference, all: ReadonlyArray<Submission>, now: number): Answer => {
-  if (all.some(({ dueAt = now, expiresAt = Infinity }) => expiresAt <= dueAt)) return "AlreadyExpired"
-  const keys = new Map(
+/** All are taken, or none. Where several things are wrong, any of them may be told. */
+const submitted = (
+  reference: Reference,
+  all: ReadonlyArray<Submission>,
+  now: number,
+): ReadonlyArray<Answer> => {
+  const isLate = ({ dueAt = now, expiresAt = Infinity }: Submission) => expiresAt <= dueAt
+  if (all.some((one) => one.idempotencyKey === undefined && isLate(one))) return ["AlreadyExpired"]
+  const requests = new Map(
     [...reference.keys].map(([key, { payload, type }]) => [key, JSON.stringify([type, payload])]),
   )
-  let isNew = false
-  let isReused = false
-  const queues = new Set(all.map(({ queue }) => queue!))
-  const drains = [...queues].some((name) => reference.queue(name).draining)
-  if (queues.size > 1 && drains) return "QueueDraining"
-  for (const { idempotencyKey, payload, queue, type } of all) {
-    const key = `${queue} ${idempotencyKey}`
-    const request = JSON.stringify([type, payload])
-    if (idempotencyKey === undefined || !keys.has(key)) isNew = true
-    else if (keys.get(key) !== request) isReused = true
-    if (idempotencyKey !== undefined && !keys.has(key)) keys.set(key, request)
+  const faults = new Set<Answer>()
+  const own = new Set<string>()
+  let drains = false
+  for (const one of all) {
+    const key = `${one.queue} ${one.idempotencyKey}`
+    const request = JSON.stringify([one.type, one.payload])
+    const known = one.idempotencyKey === undefined ? undefined : requests.get(key)
+    if (known !== undefined && known !== request) faults.add("IdempotencyKeyReused")
+    // Of two requests with one key the one that others depend on comes first, and is the new one.
+    if (own.has(key) && all.some(isLate))
+      return ["ok", "QueueDraining", "AlreadyExpired", "IdempotencyKeyReused"]
+    if (known !== undefined) continue
+    if (isLate(one)) faults.add("AlreadyExpired")
+    if (reference.queue(one.queue!).draining) drains = true
+    if (one.idempotencyKey === undefined) continue
+    requests.set(key, request)
+    own.add(key)
   }
-  if (isReused) return "IdempotencyKeyReused"
-  return isNew && drains ? "QueueDraining" : "ok"
+  if (faults.size > 0) return [...faults]
+  return [drains ? "QueueDraining" : "ok"]
 }
