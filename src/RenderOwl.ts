@@ -71,10 +71,17 @@ export const retentionLayer = (config: Pick<RenderOwlConfig, "database" | "archi
   )
 
 /**
- * The journal, the actors, the queue and what they know, over one database file. Each use is a system of its own, also within
- * one program.
+ * The journal, the actors, the queue and what they know, over one database file. Everybody whom this one layer is provided to
+ * shares one system; two layers are two systems, also within one program.
  */
-export const layer = (config: RenderOwlConfig) => Layer.fresh(system(config))
+export const layer = (config: RenderOwlConfig) => apart(system(config))
+
+/**
+ * Memoized as a whole, with a memory of its own for its parts: many of those are constants, which two systems of one program
+ * would share otherwise.
+ */
+const apart = <A, E, R>(self: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+  Layer.fromBuildMemo((_, scope) => Layer.buildWithMemoMap(self, Layer.makeMemoMapUnsafe(), scope))
 
 const system = (config: RenderOwlConfig) =>
   Schedules.layer.pipe(
@@ -140,7 +147,7 @@ export const layerTest = (config: TestConfig = {}) =>
     Layer.provideMerge(SeededRandom.layer(config.seed ?? "renderowl")),
     Layer.provideMerge(VirtualTime.layer(config.startAt)),
     Layer.orDie,
-    Layer.fresh,
+    apart,
   )
 
 const temporaryDatabase = Effect.acquireRelease(

@@ -22,6 +22,7 @@ import { type JobFailure, type LogLine, wholeMillis } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
 import type { AnyJobType } from "./JobType.ts"
 import { retryDelayMs } from "./Retry.ts"
+import { decodeStored } from "./StoredValue.ts"
 
 /** Characters of an error's message that are kept. */
 const MESSAGE_LENGTH_MAX = 2_000
@@ -93,7 +94,7 @@ export const runAttempt = (
 
 /** The handler on the decoded payload; its result as JSON. */
 const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands, log: AttemptLog) =>
-  Schema.decodeUnknownEffect(job.payload)(lease.state.payload).pipe(
+  decodeStored(job.payload, lease.state.payload).pipe(
     Effect.mapErrorEager((cause) => new PayloadUnreadable({ message: cause.message })),
     Effect.flatMapEager((payload) =>
       withTimeLimit(

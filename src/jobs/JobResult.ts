@@ -9,6 +9,7 @@ import { CancelCause, DeadLetterReason, JobFailure } from "./JobEvents.ts"
 import type { JobUpdate } from "./JobFeed.ts"
 import { isFinished, type JobState } from "./JobState.ts"
 import type { JobType } from "./JobType.ts"
+import { decodeStored } from "./StoredValue.ts"
 
 /**
  * The job is a dead letter, and not for an error of its type: its last attempt timed out, threw, or stalled, or there was no
@@ -125,7 +126,7 @@ const resultOf = <Type extends string, Payload, Success, Failure>(
 ): Effect.Effect<Success, Failure | AwaitError> => {
   if (state.status === "completed")
     return Effect.mapError(
-      Schema.decodeUnknownEffect(job.success)(state.result),
+      decodeStored(job.success, state.result),
       (cause) => new ResultUnreadable({ id, cause }),
     )
   if (state.status === "cancelled") {

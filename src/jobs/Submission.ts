@@ -2,13 +2,14 @@
  * What is submitted, and how it becomes the first event of a job: the payload is checked against its type, what the caller
  * left open is filled in, and what a job waits for is looked up. Nothing is stored here.
  */
-import { Duration, Effect, Exit, Schema } from "effect"
+import { Duration, Effect, Exit } from "effect"
 import type { Json } from "effect/Schema"
 import type { EventMetadata, JournalError } from "../journal/Journal.ts"
 import type { JobSpec, NewJob } from "./Enqueue.ts"
 import { AlreadyExpired, InvalidDependency, InvalidPayload, UnknownJobType } from "./JobErrors.ts"
 import { type DependencyFailurePolicy, type Priority, wholeMillis } from "./JobEvents.ts"
 import type { AnyJobType } from "./JobType.ts"
+import { decodeStored } from "./StoredValue.ts"
 
 /** A job as it is submitted by name: what HTTP clients send. */
 export interface Submission {
@@ -100,7 +101,7 @@ const prepareAlone = (
     tooLate,
   })
   if (submission.encodedBy === job) return Effect.succeed(newJob())
-  return Schema.decodeUnknownEffect(job.payload)(payload, STRICT).pipe(
+  return decodeStored(job.payload, payload, STRICT).pipe(
     Effect.mapErrorEager((cause) => new InvalidPayload({ type, cause, ...inBatch })),
     Effect.mapEager(newJob),
   )

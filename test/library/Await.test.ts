@@ -196,6 +196,34 @@ describe("awaiting a job", () => {
   })
 })
 
+describe("nothing", () => {
+  const Cleanup = Job.make("cleanup", {})
+  const Find = Job.make("find", {
+    payload: Schema.UndefinedOr(Schema.String),
+    success: Schema.UndefinedOr(Schema.Int),
+  })
+  const Pick = Job.make("pick", { payload: Schema.NullOr(Schema.String), success: Schema.NullOr(Schema.Int) })
+  const given: Array<unknown> = []
+  const live = Layer.mergeAll(
+    Cleanup.toLayer((payload) => Effect.sync(() => void given.push(payload))),
+    Find.toLayer((what) => Effect.sync(() => (given.push(what), what?.length))),
+    Pick.toLayer((what) => Effect.sync(() => (given.push(what), what === null ? null : what.length))),
+  ).pipe(Layer.provideMerge(RenderOwl.layerTest()))
+
+  it.effect("that a job is given or answers stays nothing, although JSON has none; and null stays null", () =>
+    Effect.gen(function* () {
+      expect(yield* Queue.run(Cleanup, undefined)).toBeUndefined()
+      expect(yield* Queue.run(Find, undefined)).toBeUndefined()
+      expect(yield* Queue.run(Find, "owl")).toBe(3)
+      expect(yield* Queue.run(Pick, null)).toBeNull()
+      // As clients say it over HTTP.
+      const { id } = yield* (yield* Queue).submit({ type: "find", payload: null })
+      expect(yield* Queue.await(Find, id)).toBeUndefined()
+      expect(given).toEqual([undefined, undefined, "owl", null, undefined])
+    }).pipe(Effect.provide(live)),
+  )
+})
+
 describe("running a job", () => {
   it.effect("submits it and answers its value, or fails with whatever came in between", () =>
     Effect.gen(function* () {

@@ -185,6 +185,26 @@ describe("several systems for tests", () => {
   )
 })
 
+describe("one system", () => {
+  it.effect("is what all have whom the same layer is provided to, in memory or in a file", () =>
+    Effect.gen(function* () {
+      for (const folder of [false, true]) {
+        const shared = RenderOwl.layerTest({ folder })
+        const workers = Layer.mergeAll(
+          FlakyLive.pipe(Layer.provideMerge(shared)),
+          SleepyLive.pipe(Layer.provideMerge(shared)),
+        )
+        const both = Effect.gen(function* () {
+          expect((yield* Queue.run(Flaky, { failures: 0 })).attempt).toBe(1)
+          yield* Queue.run(Sleepy, { ms: 0 })
+          expect((yield* everything).map(({ event }) => event._tag)).toHaveLength(6)
+        })
+        yield* Effect.provide(both, Layer.fresh(workers))
+      }
+    }),
+  )
+})
+
 describe("a system for tests", () => {
   it.effect("leaves nothing behind: no file, no connection, no attempt", () =>
     Effect.gen(function* () {
