@@ -140,7 +140,7 @@ export const prepareBatch = Effect.fnUntraced(function* (
   const isPlain = submissions.every(({ dependsOn, ref }) => dependsOn === undefined && ref === undefined)
   if (isPlain) return { jobs: alone, inOrder: alone }
   const jobs = yield* withDependencies(alone, submissions, services, (index) => ({ index }))
-  return { jobs, inOrder: yield* dependenciesFirst(jobs) }
+  return { jobs, inOrder: yield* dependenciesFirst(jobs, submissions) }
 })
 
 /** Fills in what the jobs depend on: refs become ids, jobs that have completed already are left out. */
@@ -187,6 +187,7 @@ const withDependencies = Effect.fnUntraced(function* (
 /** Sorts the jobs of a batch so that each comes after those it depends on; fails where they wait for each other. */
 const dependenciesFirst = (
   jobs: ReadonlyArray<NewJob>,
+  submissions: ReadonlyArray<Submission>,
 ): Effect.Effect<ReadonlyArray<NewJob>, InvalidDependency> => {
   const waiting = new Map(jobs.map(({ id, spec }) => [id, new Set(spec.depends_on)]))
   const dependents = new Map<string, Array<NewJob>>()
@@ -205,9 +206,29 @@ const dependenciesFirst = (
     }
   }
   if (sorted.length === jobs.length) return Effect.succeed(sorted)
-  const index = jobs.findIndex(({ id }) => waiting.get(id)!.size > 0)
-  const [dependency] = waiting.get(jobs[index]!.id)!
-  return Effect.fail(new InvalidDependency({ fault: "cycle", dependency: dependency!, index }))
+  return Effect.fail(cycleAmong(jobs, submissions, waiting))
+}
+
+/**
+ * Names a cycle: the first of its jobs in the batch, and the one that it waits for, by the name that the caller has for it.
+ * Each of those that are left waits for another of them; whoever goes from one to the next comes into a cycle.
+ */
+const cycleAmong = (
+  jobs: ReadonlyArray<NewJob>,
+  submissions: ReadonlyArray<Submission>,
+  waiting: ReadonlyMap<string, ReadonlySet<string>>,
+): InvalidDependency => {
+  const places = new Map(jobs.map(({ id }, place) => [id, place]))
+  const nextOf = (id: string): string => waiting.get(id)!.values().next().value!
+  const path = new Set<string>()
+  let id = jobs.find((job) => waiting.get(job.id)!.size > 0)!.id
+  for (; !path.has(id); id = nextOf(id)) path.add(id)
+  const way = [...path]
+  const cycle = way.slice(way.indexOf(id))
+  const index = Math.min(...cycle.map((member) => places.get(member)!))
+  const dependency = nextOf(jobs[index]!.id)
+  const { ref = dependency } = submissions[places.get(dependency)!]!
+  return new InvalidDependency({ fault: "cycle", dependency: ref, index })
 }
 
 /** Whether an effect has ended well already: it then needs no step of the fiber. */

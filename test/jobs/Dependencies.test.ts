@@ -222,7 +222,23 @@ describe("a batch", () => {
       const journal = yield* Journal
       const queue = yield* Queue
       const cycle = [job(0), job(1, { ref: "a", dependsOn: ["b"] }), job(2, { ref: "b", dependsOn: ["a"] })]
-      expect(yield* Effect.flip(queue.submitBatch(cycle))).toMatchObject({ fault: "cycle", index: 1 })
+      expect(yield* Effect.flip(queue.submitBatch(cycle))).toMatchObject({
+        fault: "cycle",
+        dependency: "b",
+        index: 1,
+      })
+      // Whoever only waits for a cycle is not in it.
+      const behind = [
+        job(0, { dependsOn: ["a"] }),
+        job(1, { ref: "a", dependsOn: ["b"] }),
+        job(2, { ref: "c", dependsOn: ["b"] }),
+        job(3, { ref: "b", dependsOn: ["c"] }),
+      ]
+      expect(yield* Effect.flip(queue.submitBatch(behind))).toMatchObject({
+        fault: "cycle",
+        dependency: "b",
+        index: 2,
+      })
       expect(
         yield* Effect.flip(queue.submitBatch([job(1, { ref: "a", dependsOn: ["a"] }), job(2)])),
       ).toMatchObject({
