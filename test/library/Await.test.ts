@@ -3,6 +3,7 @@ import { Effect, Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Job from "../../src/jobs/Job.ts"
 import { Queue } from "../../src/jobs/Queue.ts"
+import { Retention } from "../../src/jobs/Retention.ts"
 import * as RenderOwl from "../../src/RenderOwl.ts"
 
 class OutOfStock extends Schema.TaggedError<OutOfStock>()("OutOfStock", {
@@ -177,6 +178,21 @@ describe("awaiting a job", () => {
         error: { name: "OutOfStock", data: { item: "owl" } },
       })
     }).pipe(Effect.provide(shop)),
+  )
+
+  it.effect("answers what has become of a job that is in the archive", () =>
+    Effect.gen(function* () {
+      const shipped = yield* ordered("shipped")
+      const late = yield* ordered("shipped", { delay: "1 day" })
+      yield* (yield* Queue).cancel(late, "too late")
+      yield* TestClock.adjust("1 hour")
+      expect(yield* (yield* Retention).run({ olderThan: "1 minute" })).toMatchObject({ streams: 2 })
+      expect(yield* Queue.await(Order, shipped)).toEqual({ shipped_at: SINCE })
+      expect(yield* Effect.flip(Queue.await(Order, late))).toMatchObject({
+        _tag: "JobWasCancelled",
+        reason: "too late",
+      })
+    }).pipe(Effect.provide(OrderLive.pipe(Layer.provideMerge(RenderOwl.layerTest({ folder: true }))))),
   )
 
   it.effect("waits for the end after a redrive", () => {

@@ -5,6 +5,8 @@ import { existsSync } from "node:fs"
 import * as Job from "../../src/jobs/Job.ts"
 import { JobList } from "../../src/jobs/JobList.ts"
 import { Queue } from "../../src/jobs/Queue.ts"
+import * as Scheduler from "../../src/jobs/schedules/Scheduler.ts"
+import { Schedules } from "../../src/jobs/schedules/Schedules.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as RenderOwl from "../../src/RenderOwl.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
@@ -93,6 +95,19 @@ describe("time in a system for tests", () => {
       expect(completed.length).toBe(500)
       expect(new Set(completed.map(({ recordedAt }) => recordedAt))).toEqual(new Set([0]))
     }).pipe(Effect.provide(system({ concurrency: 1 }))),
+  )
+
+  it.effect("moves schedules too: a day has its 24 ticks, each on the hour", () =>
+    Effect.gen(function* () {
+      const schedules = yield* Schedules
+      const job = { type: "sleepy", payload: { ms: 0 } }
+      yield* schedules.create({ name: "hourly", cron: "0 * * * *", time_zone: "UTC", job })
+      yield* TestClock.adjust("1 day")
+      const starts = (yield* everything).filter(({ event }) => event._tag === "JobStarted")
+      expect(starts.map(({ recordedAt }) => recordedAt / (60 * MINUTE_MS))).toEqual(
+        Array.from({ length: 24 }, (_, hour) => hour + 1),
+      )
+    }).pipe(Effect.provide(Layer.provideMerge(Scheduler.layer, system()))),
   )
 
   it.effect("begins where the test wants it", () =>
