@@ -2,7 +2,7 @@
  * A bounded mailbox that is drained in batches. Whoever offers to a full one is told so at once; nothing is dropped and
  * nothing waits in hiding. One batch is handled at a time, by a fiber that exists only while there is work.
  */
-import { Effect, Schema } from "effect"
+import { Effect, Latch, Schema } from "effect"
 
 /** Messages a mailbox holds before it refuses more. */
 export const MAILBOX_CAPACITY = 10_000
@@ -23,6 +23,9 @@ export class Mailbox<Message> {
   readonly #fork: (effect: Effect.Effect<void>) => void
   #messages: Array<Message> = []
   #draining = false
+  #closed = false
+  /** Open while nothing waits and no batch is being handled. */
+  readonly #idle = Latch.makeUnsafe(true)
 
   /**
    * `handle` must not fail: it answers every message of its batch, whatever happens. `fork` runs the draining fiber
@@ -48,6 +51,7 @@ export class Mailbox<Message> {
         Effect.sync(() => {
           this.#draining = false
           if (this.#messages.length > 0) this.#start()
+          else this.#idle.openUnsafe()
         }),
       ),
     )
@@ -63,9 +67,17 @@ export class Mailbox<Message> {
     return !this.#draining && this.#messages.length === 0
   }
 
+  /** Refuses every further message as if it were full; ends when those that were taken in have been handled. */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#closed = true
+      return this.#idle.await
+    })
+  }
+
   /** Takes a message in, or answers false when the mailbox is full. */
   offer(message: Message): boolean {
-    if (this.#messages.length >= this.capacity) return false
+    if (this.#closed || this.#messages.length >= this.capacity) return false
     this.#messages.push(message)
     if (!this.#draining) this.#start()
     return true
@@ -77,6 +89,7 @@ export class Mailbox<Message> {
 
   #start(): void {
     this.#draining = true
+    this.#idle.closeUnsafe()
     this.#fork(this.#drain)
   }
 

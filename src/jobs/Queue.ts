@@ -267,7 +267,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
 
   /**
    * Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice,
-   * whether or not the caller is still there.
+   * whether or not the caller is still there. A drain that is decided while the append is under way does not stop it.
    */
   const enqueueInSeveral = Effect.fnUntraced(function* (
     names: ReadonlyArray<string>,

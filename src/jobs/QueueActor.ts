@@ -227,6 +227,11 @@ export class QueueActor {
     )
   }
 
+  /** Takes no further message; ends when all that were sent have been answered. */
+  get close(): Effect.Effect<void> {
+    return this.#mailbox.close
+  }
+
   /** Ends when all that was sent so far has been answered. */
   get settled(): Effect.Effect<void> {
     return this.#tell({ _tag: "Settle" })

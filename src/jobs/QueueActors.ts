@@ -48,7 +48,7 @@ export class QueueActors {
   }
 
   /**
-   * Ends them. Attempts under way may still submit jobs of their own; whoever comes after them is interrupted.
+   * Ends them. Attempts under way may still submit jobs of their own; whoever comes after them is refused or interrupted.
    */
   close(graceMs: number): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -60,7 +60,7 @@ export class QueueActors {
           const last = this.all
           this.#closed = true
           this.#actors.clear()
-          return Effect.forEach(last, (actor) => actor.settled, { concurrency: "unbounded", discard: true })
+          return Effect.forEach(last, (actor) => actor.close, { concurrency: "unbounded", discard: true })
         }),
       ),
     )

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, FiberSet } from "effect"
+import { Deferred, Effect, Fiber, FiberSet, Latch } from "effect"
 import { Mailbox } from "../../src/actor/Mailbox.ts"
 import { settle } from "../support/Turns.ts"
 
@@ -72,6 +72,31 @@ describe("a mailbox", () => {
       yield* settle
       expect(sizes).toEqual([1_024, 1_024, 452])
       expect(seen).toEqual(Array.from({ length: 2_500 }, (_, i) => i))
+    }),
+  )
+
+  it.effect("that is closed takes nothing more, and is closed when all that it took is handled", () =>
+    Effect.gen(function* () {
+      const seen: Array<number> = []
+      const gate = Latch.makeUnsafe(false)
+      const mailbox = yield* mailboxOf(10, (batch) =>
+        Effect.andThen(
+          gate.await,
+          Effect.sync(() => void seen.push(...batch)),
+        ),
+      )
+      mailbox.offer(1)
+      yield* settle
+      mailbox.offer(2)
+      const closing = yield* Effect.forkChild(mailbox.close, { startImmediately: true })
+      expect(mailbox.offer(3)).toBe(false)
+      yield* settle
+      expect(closing.pollUnsafe()).toBeUndefined()
+      yield* gate.open
+      yield* Fiber.join(closing)
+      expect(seen).toEqual([1, 2])
+      // There is nothing to wait for the second time.
+      yield* mailbox.close
     }),
   )
 
