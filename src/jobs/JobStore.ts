@@ -11,7 +11,7 @@ import { JobBehavior } from "./JobBehavior.ts"
 import { type JobEvent, jobEventTypes, type JobOutcome } from "./JobEvents.ts"
 import { ROW_STATUS } from "./JobRow.ts"
 import { absent } from "./JobState.ts"
-import { LANE_CAPACITY, type ReadyJob, SMALL_PAYLOAD_CHARACTERS } from "./ReadyWindow.ts"
+import { LANE_CAPACITY, type ReadyJob, SMALL_PAYLOAD_CHARACTERS } from "./Lane.ts"
 
 /** Expired jobs that one turn of a queue ends. */
 export const EXPIRED_AT_A_TIME = 500

@@ -24,7 +24,7 @@ import {
   type Message,
   refusal,
 } from "./QueueMessage.ts"
-import { isSmall, type ReadyJob } from "./ReadyWindow.ts"
+import { isSmall, type ReadyJob } from "./Lane.ts"
 import { Turn, type VersionedJob, type WorkingJob } from "./Turn.ts"
 
 /** Stands above every real position, so that jobs not yet committed come last and in their own order. */

@@ -8,7 +8,7 @@ import { JobBehavior } from "./JobBehavior.ts"
 import type { JobEvent } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
 import { QueueBehavior, type QueueEvent, type QueueState, streamOfQueue } from "./QueueBehavior.ts"
-import type { ReadyJob } from "./ReadyWindow.ts"
+import type { ReadyJob } from "./Lane.ts"
 
 /** A job, the version of its stream, and its place in the order of enqueueing. */
 export interface VersionedJob {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import * as fc from "fast-check"
-import { Lane, LANE_CAPACITY, type ReadyJob, ReadyWindow } from "../../src/jobs/ReadyWindow.ts"
+import { Lane, LANE_CAPACITY, type ReadyJob } from "../../src/jobs/Lane.ts"
+import { ReadyWindow } from "../../src/jobs/ReadyWindow.ts"
 
 const NOW = 1_000
 const readyJob = (position: number, dueAt: number, type = "test", priority = 2): ReadyJob => ({
