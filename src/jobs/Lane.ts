@@ -7,7 +7,7 @@ import type { JobState } from "./JobState.ts"
 
 /** Ready jobs a lane keeps in memory. */
 export const LANE_CAPACITY = 1_024
-/** A lane that is not known to be complete is refilled when it falls below this; so many are read again then. */
+/** A lane that is not known to be complete is refilled when it falls below this; everything is read again then. */
 const LANE_LOW = LANE_CAPACITY / 8
 
 /** Before every due time. */
