@@ -3,8 +3,11 @@
  * one stops it with an error that names the setting.
  */
 import { join } from "node:path"
-import { Config, Duration, Option, Schema } from "effect"
+import { Config, Duration, Effect, Option, Schema, SchemaIssue } from "effect"
+import { type CorsOptions, OriginList, originsOf } from "./http/Cors.ts"
+import * as Limits from "./http/Limits.ts"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
+import { STRICT_TRANSPORT_MODES } from "./http/ResponseHeaders.ts"
 import { ARCHIVE_AFTER_MIN } from "./jobs/Retention.ts"
 
 interface Setting {
@@ -31,6 +34,28 @@ const wholeNumber = (minimum: number, maximum: number) =>
   Schema.FiniteFromString.pipe(Schema.check(Schema.isInt(), Schema.isBetween({ minimum, maximum })))
 const Port = wholeNumber(0, 65_535)
 const Concurrency = wholeNumber(1, 1_000)
+const Places = wholeNumber(1, 1_000_000)
+
+/** How long a request may take to arrive. */
+const ArrivalTime = Schema.DurationFromString.pipe(
+  Schema.check(
+    Schema.makeFilter(
+      (time) =>
+        (Duration.isFinite(time) && Duration.toMillis(time) >= 1_000) || "at least 1 second, such as 15 seconds",
+    ),
+  ),
+)
+const arrivalTime = (name: string, fallbackMillis: number, meaning: string) =>
+  Config.map(
+    setting(
+      name,
+      (key) => Config.schema(ArrivalTime, key),
+      Duration.millis(fallbackMillis),
+      meaning,
+      `${fallbackMillis / 1_000} seconds`,
+    ),
+    Duration.toMillis,
+  )
 
 /** How long finished jobs stay in the journal. */
 export const ArchiveAge = Schema.DurationFromString.pipe(
@@ -116,6 +141,47 @@ const all = Config.all({
     DEFAULT_PROBLEM_BASE,
     "what the type of a problem starts with",
   ),
+  corsOrigins: setting(
+    "CORS_ORIGIN",
+    (name) => Config.option(Config.schema(OriginList, name)),
+    Option.none<string>(),
+    "origins whose pages may read answers, with commas between, or *",
+    "none",
+  ),
+  corsCredentials: setting(
+    "CORS_CREDENTIALS",
+    Config.Boolean,
+    false,
+    "allow those pages to send cookies along; not with CORS_ORIGIN=*",
+  ),
+  strictTransport: setting(
+    "STRICT_TRANSPORT",
+    (name) => Config.Literals(STRICT_TRANSPORT_MODES, name),
+    "auto" as (typeof STRICT_TRANSPORT_MODES)[number],
+    "send Strict-Transport-Security: auto (over HTTPS, by X-Forwarded-Proto), always or never",
+  ),
+  requestsMax: setting(
+    "MAX_REQUESTS",
+    (name) => Config.schema(Places, name),
+    Limits.REQUESTS_MAX,
+    "requests worked on at a time; beyond, 503",
+  ),
+  streamsMax: setting(
+    "MAX_STREAMS",
+    (name) => Config.schema(Places, name),
+    Limits.STREAMS_MAX,
+    "live streams and downloads at a time; beyond, 503",
+  ),
+  headersTimeout: arrivalTime(
+    "HEADERS_TIMEOUT",
+    Limits.HEADERS_TIMEOUT_MS,
+    "time for the headers of a request to arrive",
+  ),
+  requestTimeout: arrivalTime(
+    "REQUEST_TIMEOUT",
+    Limits.REQUEST_TIMEOUT_MS,
+    "time for a whole request to arrive",
+  ),
   logLevel: Config.map(
     setting(
       "LOG_LEVEL",
@@ -127,8 +193,30 @@ const all = Config.all({
   ),
 })
 
+/** Both CORS settings as one policy; each alone may be right and both together wrong. */
+const corsOf = (
+  list: Option.Option<string>,
+  credentials: boolean,
+): Effect.Effect<CorsOptions | undefined, Config.ConfigError> => {
+  if (Option.isNone(list)) return Effect.undefined
+  const origins = originsOf(list.value)
+  return credentials && origins === "*"
+    ? Effect.fail(refusal("CORS_CREDENTIALS", "needs CORS_ORIGIN to name origins, and not *"))
+    : Effect.succeed({ origins, credentials })
+}
+
+const refusal = (name: string, message: string): Config.ConfigError =>
+  new Config.ConfigError(
+    new Schema.SchemaError(new SchemaIssue.Pointer([name], new SchemaIssue.InvalidValue({ message }))),
+  )
+
+/** Every setting, and what follows from several. */
+const consistent = Config.mapEffect(all, ({ corsCredentials, corsOrigins, ...rest }) =>
+  Effect.map(corsOf(corsOrigins, corsCredentials), (cors) => ({ ...rest, cors })),
+)
+
 /** The settings of this process. */
-export const load = Config.map(all, ({ archivePath, queueDbPath, ...rest }) => ({
+export const load = Config.map(consistent, ({ archivePath, queueDbPath, ...rest }) => ({
   ...rest,
   archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),
   queueDbPath: Option.getOrElse(queueDbPath, () => join(rest.dataDir, "queue.db")),

@@ -3,6 +3,7 @@
  */
 import { Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
+import { type ApiVersion, ApiVersions } from "../http/ApiVersion.ts"
 import { Authorization } from "../http/Authorization.ts"
 import { Contract } from "../http/Contract.ts"
 import * as Documentation from "../http/Documentation.ts"
@@ -30,12 +31,20 @@ const groups = Layer.mergeAll(
   SchedulesLive,
 )
 
+const v1: ApiVersion = { name: "v1" }
+
+/** The versions that are served; a new one declares what differs and inherits the rest. */
+export const versions = ApiVersions.make({ current: v1.name, versions: [v1] })
+
+/** Paths of probes, which are served however many requests there are. */
+export const probes = ["/live", "/ready", "/health"]
+
 /** The routes, for `Server.layer`. */
 export const layer = Layer.mergeAll(
   HttpApiBuilder.layer(ApiV1).pipe(
     Layer.provide(groups),
     Layer.provide([Authorization.layer, Contract.layer]),
   ),
-  Documentation.layer(ApiV1),
+  Documentation.layer(ApiV1, v1),
   ErrorPages.layer,
 )

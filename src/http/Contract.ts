@@ -8,6 +8,7 @@ import { type Headers, HttpServerRequest, type HttpServerResponse } from "effect
 import { HttpApi, type HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, OpenApi } from "effect/http-api"
 import { preferred } from "./Accept.ts"
 import { Authorization, requiredScopes } from "./Authorization.ts"
+import { counted } from "./JsonBudget.ts"
 import { BODY_BYTES_MAX } from "./Limits.ts"
 import {
   InvalidIdProblem,
@@ -41,7 +42,9 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
   static readonly layer = Layer.succeed(Contract, (handler, { endpoint, group }) => {
     assertScopes(group, endpoint)
     const produced = producedTypes(endpoint)
-    const buffersBody = [...endpoint.payload.values()].some(({ encoding }) => encoding._tag !== "Stream")
+    const encodings = [...endpoint.payload.values()].map(({ encoding }) => encoding._tag)
+    const buffersBody = encodings.some((encoding) => encoding !== "Stream")
+    const parsesJson = encodings.includes("Json")
     const refuse = (headers: Headers.Headers): PayloadTooLargeProblem | NotAcceptableProblem | undefined => {
       if (buffersBody && Number(headers["content-length"]) > BODY_BYTES_MAX) {
         return new PayloadTooLargeProblem({ limit_bytes: BODY_BYTES_MAX })
@@ -61,9 +64,13 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
         HttpServerResponse.HttpServerResponse,
         Types.unhandled | PayloadTooLargeProblem | NotAcceptableProblem
       > => {
-        const { headers } = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-        const refusal = refuse(headers)
-        return refusal === undefined ? handler : Effect.fail(refusal)
+        const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+        const refusal = refuse(request.headers)
+        if (refusal !== undefined) return Effect.fail(refusal)
+        const bounded = parsesJson ? counted(request) : request
+        return bounded === request
+          ? handler
+          : Effect.provideService(handler, HttpServerRequest.HttpServerRequest, bounded)
       },
     )
   })

@@ -6,34 +6,43 @@ import { createHash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiScalar, OpenApi } from "effect/http-api"
+import type { ApiVersion } from "./ApiVersion.ts"
 import { requiredScopes } from "./Authorization.ts"
 import { describeParameters, type Parameter } from "./ParameterTypes.ts"
 import { DEFAULT_PROBLEM_BASE, ProblemBase } from "./Problem.ts"
 
-/** `GET /openapi.json` and `GET /docs` for an API. */
+/**
+ * `GET /openapi.json` and `GET /docs` for an API, of one version when it is named: then they are under `/<version>/`, and
+ * whoever names none gets those of the version that the edge finds for them.
+ */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
+  version?: ApiVersion,
 ) =>
   Layer.unwrap(
     Effect.map(ProblemBase, (base) => {
-      const documented = withAdditions(api, base)
-      return Layer.mergeAll(openapi(documented), docs(documented))
+      const documented = withAdditions(api, { base, isDeprecated: version?.deprecation !== undefined })
+      const path = (name: "/openapi.json" | "/docs"): `/${string}` =>
+        version === undefined ? name : `/${version.name}${name}`
+      return Layer.mergeAll(openapi(documented, path("/openapi.json")), docs(documented, path("/docs")))
     }),
   )
 
 const openapi = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
+  path: `/${string}`,
 ) => {
   // Made when first asked for: it takes some milliseconds that a start should not wait for.
   const response = lazy(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(api), { headers: cacheable }))
-  return HttpRouter.add("GET", "/openapi.json", Effect.sync(response))
+  return HttpRouter.add("GET", path, Effect.sync(response))
 }
 
 const docs = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
+  path: `/${string}`,
 ) => {
   let policy: string | undefined
-  return HttpApiScalar.layer(api, { path: "/docs", scalar: { withDefaultFonts: false } }).pipe(
+  return HttpApiScalar.layer(api, { path, scalar: { withDefaultFonts: false } }).pipe(
     Layer.provide(
       HttpRouter.middleware((route) =>
         Effect.map(route, (page) => {
@@ -71,13 +80,14 @@ const textOf = ({ body }: HttpServerResponse.HttpServerResponse): string =>
 /** The API with the transformation that adds what OpenAPI cannot know; one that it has already runs first. */
 const withAdditions = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
-  base: string,
+  options: { readonly base: string; readonly isDeprecated: boolean },
 ): HttpApi.HttpApi<Id, Groups> => {
   const first = Context.getOrUndefined(api.annotations, OpenApi.Transform)
   const operations = endpointsByOperation(api)
-  return api.annotate(OpenApi.Transform, (spec) =>
-    rebase(describeOperations(first?.(spec) ?? spec, operations), base),
-  )
+  return api.annotate(OpenApi.Transform, (spec) => {
+    const described = describeOperations(first?.(spec) ?? spec, operations)
+    return rebase(options.isDeprecated ? deprecated(described) : described, options.base)
+  })
 }
 
 type Specification = ReturnType<OpenApi.Transform["Service"]>
@@ -108,6 +118,7 @@ interface Operation {
   readonly operationId?: string
   readonly parameters?: ReadonlyArray<Parameter>
   description?: string
+  deprecated?: boolean
   security?: ReadonlyArray<Record<string, unknown>>
 }
 
@@ -122,6 +133,14 @@ const describeOperations = (
       describeParameters(described.endpoint, operation.parameters ?? [])
       if (described.scopes !== undefined) describeScopes(operation, described.scopes)
     }
+  }
+  return spec
+}
+
+/** All operations of a version that ends. */
+const deprecated = (spec: Specification): Specification => {
+  for (const path of Object.values(spec["paths"] as Record<string, Record<string, Operation>>)) {
+    for (const operation of Object.values(path)) operation.deprecated = true
   }
   return spec
 }

@@ -1,91 +1,249 @@
 /**
- * The outermost layer of every request: it gives the request its identity, refuses what is too large or too late, turns
- * every failure into a problem, and puts the common headers on every answer. It knows nothing about routes beyond their
- * methods, and it is on the hot path: no schema runs here unless something went wrong.
+ * The outermost layer of every request: it gives the request its identity and its API version, refuses what is too large, too
+ * late or too much, turns every failure into a problem, and puts the common headers on every answer. It knows nothing about
+ * routes beyond their methods, and it is on the hot path: no schema runs here unless something went wrong.
  */
-import { Cause, Context, Effect, type Fiber, Layer, Tracer, type Types } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerRespondable, type HttpServerResponse } from "effect/http"
+import { Cause, Context, Effect, type Fiber, Layer, Scope, Tracer, type Types } from "effect"
+import {
+  Headers,
+  HttpPlatform,
+  HttpRouter,
+  HttpServerRequest,
+  HttpServerRespondable,
+  HttpServerResponse,
+} from "effect/http"
 import type { IncomingMessage } from "node:http"
+import { Admission, type AdmissionLimits } from "./Admission.ts"
+import { type ApiVersions, CurrentApiVersion } from "./ApiVersion.ts"
+import { compressed, uncodedTags } from "./Compression.ts"
+import type { Cors } from "./Cors.ts"
 import { Drain } from "./Drain.ts"
 import { failureAnswer } from "./FailureProblem.ts"
-import { URL_CHARACTERS_MAX } from "./Limits.ts"
+import { OVERLOAD_PAUSE_SECONDS, URL_CHARACTERS_MAX } from "./Limits.ts"
 import { type AnyProblem, ProblemBase } from "./Problem.ts"
 import { completeResponse } from "./ProblemResponse.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
-import { InvalidRequestProblem, UnsupportedMediaTypeProblem, UriTooLongProblem } from "./RequestProblems.ts"
-import { withResponseHeaders } from "./ResponseHeaders.ts"
+import {
+  InvalidRequestProblem,
+  UnsupportedMediaTypeProblem,
+  UnsupportedVersionProblem,
+  UriTooLongProblem,
+} from "./RequestProblems.ts"
+import {
+  identityHeaders,
+  securityHeadersFor,
+  type StrictTransport,
+  varyOf,
+  withHeaders,
+} from "./ResponseHeaders.ts"
 import { RouteTable } from "./RouteTable.ts"
-import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
+import { ResponseTooLargeProblem, ServiceUnavailableProblem } from "./ServiceProblems.ts"
+import * as VersionRoute from "./VersionRoute.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Response = HttpServerResponse.HttpServerResponse
+type Refusal = AnyProblem & HttpServerRespondable.Respondable
+
+export interface EdgeOptions {
+  readonly versions: ApiVersions
+  readonly cors: Cors | undefined
+  readonly strictTransport: StrictTransport
+  readonly admission: AdmissionLimits
+  readonly responseBytesMax: number
+  /** Paths that are served however many requests there are: a probe that is refused would get the process killed. */
+  readonly alwaysAdmitted: ReadonlySet<string>
+}
 
 /**
- * Puts the edge around the routes that are provided with it: `routes.pipe(Layer.provide(Edge.layer))`. Being built
+ * Puts the edge around the routes that are provided with it: `routes.pipe(Layer.provide(Edge.layer(options)))`. Being built
  * before them makes its middleware the outermost one.
  */
-export const layer: Layer.Layer<HttpRouter.HttpRouter, never, HttpRouter.HttpRouter | Drain> = Layer.effect(
+export const layer = (
+  options: EdgeOptions,
+): Layer.Layer<
   HttpRouter.HttpRouter,
-  Effect.gen(function* () {
-    const router = yield* HttpRouter.HttpRouter
-    const drain = yield* Drain
-    const base = yield* ProblemBase
-    const table = new RouteTable()
-    yield* router.addGlobalMiddleware(make({ drain, base, table }))
-    return table.recording(router)
-  }),
-)
+  never,
+  HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Drain
+> =>
+  Layer.effect(
+    HttpRouter.HttpRouter,
+    Effect.gen(function* () {
+      const router = yield* HttpRouter.HttpRouter
+      const table = new RouteTable(options.versions)
+      yield* router.addGlobalMiddleware(
+        make({
+          ...options,
+          admission: new Admission(options.admission),
+          drain: yield* Drain,
+          base: yield* ProblemBase,
+          platform: yield* HttpPlatform.HttpPlatform,
+          table,
+        }),
+      )
+      return table.recording(router)
+    }),
+  )
 
-const make = (options: {
+interface Edge extends Omit<EdgeOptions, "admission"> {
+  readonly admission: Admission
   readonly drain: Drain["Service"]
   readonly base: string
+  readonly platform: HttpPlatform.HttpPlatform["Service"]
   readonly table: RouteTable
-}) => {
-  const { base, drain, table } = options
+}
 
-  const respond = (
-    response: Response,
-    request: Request,
-    identity: RequestIdentity.RequestIdentity,
-  ): Response =>
-    withResponseHeaders(
-      response.status < 400
-        ? response
-        : completeResponse(response, { base, instance: pathOf(request.url), traceId: identity.traceId }),
-      identity,
-      drain.isDraining(),
-    )
+/** One request on its way. */
+interface Exchange {
+  readonly request: Request
+  readonly identity: RequestIdentity.RequestIdentity
+  /** `undefined` when the request names a version that is not there. */
+  readonly route: VersionRoute.VersionRoute | undefined
+  readonly scope: Scope.Scope
+}
 
-  return (handler: Effect.Effect<Response, Types.unhandled>): Effect.Effect<Response, Types.unhandled> =>
+const make =
+  (edge: Edge) =>
+  (handler: Effect.Effect<Response, Types.unhandled>): Effect.Effect<Response, Types.unhandled> =>
     Effect.withFiber((fiber) => {
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
       const identity = RequestIdentity.fromHeaders(request.headers, spanOf(fiber))
+      const choice = edge.versions.choose(request.url, request.headers)
+      const route = choice === undefined ? undefined : VersionRoute.find(choice, request.method, edge)
+      const scope = Context.getUnsafe(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
+      const exchange: Exchange = { request, identity, route, scope }
       // As in HttpRouter: the root of the request restores the context of its fiber.
-      fiber.setContext(Context.add(fiber.context, RequestIdentity.CurrentRequest, identity))
-      const refusal = drain.isDraining() ? stopping() : refuse(request)
-      if (refusal !== undefined) {
-        return Effect.map(HttpServerRespondable.toResponse(refusal), (response) =>
-          respond(response, request, identity),
-        )
+      fiber.setContext(contextOf(fiber.context, exchange))
+
+      const preflight = route && answerPreflight(edge, request, route)
+      if (preflight !== undefined) return send(edge, exchange, preflight)
+      const refusal = refuse(edge, request) ?? (route === undefined ? unsupported(edge.versions) : undefined)
+      if (refusal !== undefined) return sendProblem(edge, exchange, refusal)
+      const isCounted = edge.admission.enter()
+      if (!isCounted && !edge.alwaysAdmitted.has(pathOf(request.url))) {
+        return sendProblem(edge, exchange, overloaded("requests"))
       }
       return Effect.matchCauseEffect(handler, {
-        onSuccess: (response) => Effect.succeed(respond(response, request, identity)),
-        onFailure: (cause) =>
-          Effect.map(answerFailure(cause, request, table), (response) =>
-            respond(response, request, identity),
-          ),
+        onSuccess: (response) => {
+          if (isCounted) edge.admission.leave()
+          return send(edge, exchange, response)
+        },
+        onFailure: (cause) => {
+          if (isCounted) edge.admission.leave()
+          return Effect.flatMap(answerFailure(edge, exchange, cause), (response) =>
+            send(edge, exchange, response),
+          )
+        },
       })
     })
+
+/** What routes find in the context: who the request is, its version, and itself as they know it. */
+const contextOf = (
+  context: Context.Context<never>,
+  { identity, request, route }: Exchange,
+): Context.Context<never> => {
+  const identified = Context.add(context, RequestIdentity.CurrentRequest, identity)
+  if (route === undefined) return identified
+  const versioned = Context.add(identified, CurrentApiVersion, route.version)
+  const tags = uncodedTags(request.headers)
+  if (route.url === request.url && tags === undefined) return versioned
+  return Context.add(
+    versioned,
+    HttpServerRequest.HttpServerRequest,
+    request.modify({
+      url: route.url,
+      ...(tags === undefined ? {} : { headers: Headers.setAll(request.headers, tags) }),
+    }),
+  )
+}
+
+const answerPreflight = (
+  { cors, table, versions }: Edge,
+  request: Request,
+  route: VersionRoute.VersionRoute,
+): Response | undefined => {
+  const headers = cors?.preflightHeaders(request.method, request.headers, () =>
+    VersionRoute.methods(route, { table, versions }),
+  )
+  return headers === undefined ? undefined : HttpServerResponse.empty({ headers })
+}
+
+const sendProblem = (edge: Edge, exchange: Exchange, problem: Refusal): Effect.Effect<Response> =>
+  Effect.flatMap(HttpServerRespondable.toResponse(problem), (response) => send(edge, exchange, response))
+
+/** The answer as it leaves: complete, within its limits, with the common headers, and compressed. */
+const send = (edge: Edge, exchange: Exchange, response: Response): Effect.Effect<Response> => {
+  const refusal = response.body._tag === "Uint8Array" ? tooLarge(edge, response) : admitStream(edge, exchange, response)
+  if (refusal !== undefined) return sendProblem(edge, exchange, refusal)
+  const { identity, request } = exchange
+  const complete =
+    response.status < 400
+      ? response
+      : completeResponse(response, {
+          base: edge.base,
+          instance: pathOf(request.url),
+          traceId: identity.traceId,
+        })
+  const sent = compressed(withCommonHeaders(edge, exchange, complete), request, edge.platform)
+  return HttpServerResponse.isHttpServerResponse(sent) ? Effect.succeed(sent) : sent
+}
+
+const tooLarge = ({ responseBytesMax }: Edge, { body }: Response): Refusal | undefined =>
+  body._tag === "Uint8Array" && body.contentLength > responseBytesMax
+    ? new ResponseTooLargeProblem({ limit_bytes: responseBytesMax })
+    : undefined
+
+/** A stream has a place from before its first byte until the request's scope closes, however it ends. */
+const admitStream = (
+  { admission }: Edge,
+  { request, scope }: Exchange,
+  { body }: Response,
+): Refusal | undefined => {
+  if (body._tag === "Empty" || request.method === "HEAD") return undefined
+  if (!admission.beginStream()) return overloaded("streams")
+  Effect.runSync(
+    Scope.addFinalizer(
+      scope,
+      Effect.sync(() => admission.endStream()),
+    ),
+  )
+  return undefined
+}
+
+/** A header that the answer has already wins, but for those of the edge itself. Copied once: see {@link withHeaders}. */
+const withCommonHeaders = (
+  { cors, drain, strictTransport, versions }: Edge,
+  { identity, request, route }: Exchange,
+  response: Response,
+): Response => {
+  const version = versions.headers(route?.version ?? versions.current)
+  const headers: Record<string, string> = Object.assign(
+    {},
+    securityHeadersFor(request.headers, strictTransport),
+    identityHeaders(identity),
+    version,
+    response.headers,
+  )
+  if (route?.inheritedFrom !== undefined) Object.assign(headers, VersionRoute.readdressed(headers, route))
+  const link = version["link"]
+  if (link !== undefined && headers["link"] !== link) headers["link"] = `${headers["link"]}, ${link}`
+  if (route?.isNegotiated === true) headers["vary"] = varyOf(headers, ["Accept", "API-Version"])
+  if (cors !== undefined) {
+    Object.assign(headers, cors.answerHeaders(request.headers))
+    headers["vary"] = varyOf(headers, ["Origin"])
+  }
+  // RFC 9112 §9.6: the client learns that the connection ends with this answer.
+  if (drain.isDraining()) headers["connection"] = "close"
+  return withHeaders(response, headers)
 }
 
 /** The answer to a failure; one that is our fault is logged with its cause, which the answer never shows. */
 const answerFailure = (
+  { table, versions }: Edge,
+  { request, route }: Exchange,
   cause: Cause.Cause<unknown>,
-  request: Request,
-  table: RouteTable,
 ): Effect.Effect<Response> => {
   const { answer, unexpected } = failureAnswer(cause, {
-    allowedMethods: () => table.methods(request.url),
+    allowedMethods: () => (route === undefined ? [] : VersionRoute.methods(route, { table, versions })),
     hasBody: hasBody(request),
   })
   const response = HttpServerRespondable.toResponse(answer)
@@ -105,7 +263,8 @@ const logFailure = (cause: Cause.Cause<unknown>, request: Request): Effect.Effec
   )
 
 /** What is refused before any route is looked up. Each check is a comparison or two. */
-const refuse = (request: Request): (AnyProblem & HttpServerRespondable.Respondable) | undefined => {
+const refuse = ({ drain }: Edge, request: Request): Refusal | undefined => {
+  if (drain.isDraining()) return new ServiceUnavailableProblem({ detail: "The server is stopping." })
   if (request.url.length > URL_CHARACTERS_MAX)
     return new UriTooLongProblem({ limit_characters: URL_CHARACTERS_MAX })
   if (request.headers["host"] === undefined && (request.source as IncomingMessage).httpVersionMinor !== 0) {
@@ -132,7 +291,13 @@ const refuseBody = ({ headers }: Request): UnsupportedMediaTypeProblem | undefin
   return undefined
 }
 
-const stopping = () => new ServiceUnavailableProblem({ detail: "The server is stopping." })
+const unsupported = ({ supported }: ApiVersions) => new UnsupportedVersionProblem({ supported_versions: supported })
+
+const overloaded = (what: "requests" | "streams") =>
+  new ServiceUnavailableProblem({
+    detail: what === "requests" ? "Too many requests at a time." : "Too many streams at a time.",
+    retry_after: OVERLOAD_PAUSE_SECONDS,
+  })
 
 const spanOf = (fiber: Fiber.Fiber<unknown, unknown>): Tracer.AnySpan | undefined =>
   Context.getOrUndefined(fiber.context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)

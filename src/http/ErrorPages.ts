@@ -18,7 +18,7 @@ const STYLE =
 const headers = {
   "cache-control": "public, max-age=3600",
   vary: "Accept",
-  "content-security-policy": `default-src 'none'; style-src 'sha256-${createHash("sha256").update(STYLE).digest("base64")}'; frame-ancestors 'none'`,
+  "content-security-policy": `default-src 'none'; style-src 'sha256-${createHash("sha256").update(STYLE).digest("base64")}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
 }
 
 /** `GET /errors` and `GET /errors/{slug}`. */

@@ -5,7 +5,7 @@
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import { ProblemDetails } from "effect/http"
+import { Headers, ProblemDetails } from "effect/http"
 import { HEADER_BYTES_MAX, URL_CHARACTERS_MAX } from "./Limits.ts"
 import type { ProblemPage } from "./Problem.ts"
 import { completeDocument, documentOf, type ProblemDocument, problemHeaders } from "./ProblemResponse.ts"
@@ -17,7 +17,7 @@ import {
   RequestTimeoutProblem,
   UriTooLongProblem,
 } from "./RequestProblems.ts"
-import { identityHeaders, securityHeaders } from "./ResponseHeaders.ts"
+import { identityHeaders, securityHeadersFor, type StrictTransport } from "./ResponseHeaders.ts"
 
 /** Milliseconds a refused sender gets to read the answer: closing at once would reset the connection and lose it. */
 const FAREWELL_MS = 500
@@ -25,8 +25,17 @@ const FAREWELL_MS = 500
 /** The parser's error: `rawPacket` is the chunk it gave up on. */
 type ParserError = Error & { readonly code?: string; readonly rawPacket?: Buffer }
 
-/** Makes `server` answer protocol errors with problems whose types start with `base`. */
-export const answerProtocolErrors = (server: Server, base: string): void => {
+/** What such an answer says beyond its problem. */
+export interface ProtocolErrorOptions {
+  /** What the types of problems start with. */
+  readonly base: string
+  /** Nobody knows which version was asked for: the current one. */
+  readonly apiVersion: string
+  readonly strictTransport: StrictTransport
+}
+
+/** Makes `server` answer protocol errors with problems. */
+export const answerProtocolErrors = (server: Server, options: ProtocolErrorOptions): void => {
   const answered = new WeakSet<Duplex>()
   server.on("clientError", (error: ParserError, socket) => {
     // The parser reports again for every chunk that follows; one answer is enough.
@@ -34,14 +43,14 @@ export const answerProtocolErrors = (server: Server, base: string): void => {
     answered.add(socket)
     if (error.code === "ECONNRESET" || !socket.writable || headersSent(socket)) return void socket.destroy()
     const [page, extensions] = problemOf(error)
-    const { body, head } = message({ ...documentOf(page), ...extensions }, base)
+    const { body, head } = message({ ...documentOf(page), ...extensions }, options)
     socket.end(`HTTP/1.1 ${page.status} ${STATUS_CODES[page.status]}\r\n${head}\r\n${body}`)
     socket.resume()
     const timer = setTimeout(() => socket.destroy(), FAREWELL_MS)
     socket.once("close", () => clearTimeout(timer))
   })
   server.on("checkExpectation", (_request: IncomingMessage, response: ServerResponse) => {
-    const { body, headers } = message(documentOf(ExpectationFailedProblem.page), base)
+    const { body, headers } = message(documentOf(ExpectationFailedProblem.page), options)
     response.writeHead(ExpectationFailedProblem.page.status, headers).end(body)
   })
 }
@@ -67,17 +76,18 @@ const isRequestLine = (packet: Buffer | undefined): boolean =>
 const headersSent = (socket: Duplex): boolean =>
   (socket as Socket & { readonly _httpMessage?: ServerResponse | null })._httpMessage?.headersSent === true
 
-const message = (document: ProblemDocument, base: string) => {
+const message = (document: ProblemDocument, options: ProtocolErrorOptions) => {
   const identity = RequestIdentity.anonymous()
   const { instance: _, ...complete } = completeDocument(document, {
-    base,
+    base: options.base,
     instance: "",
     traceId: identity.traceId,
   })
   const body = JSON.stringify(complete)
   const headers: Record<string, string> = {
-    ...securityHeaders,
+    ...securityHeadersFor(Headers.empty, options.strictTransport),
     ...identityHeaders(identity),
+    "api-version": options.apiVersion,
     ...problemHeaders(complete),
     "content-type": ProblemDetails.contentType,
     "content-length": String(Buffer.byteLength(body)),

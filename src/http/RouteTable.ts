@@ -3,12 +3,18 @@
  * is noted here as well; the table is read only after no route matched, to tell a 405 from a 404.
  */
 import { FindMyWay, HttpRouter } from "effect/http"
+import type { ApiVersions } from "./ApiVersion.ts"
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"] as const
 
 /** The declared routes, by path and method. */
 export class RouteTable {
   readonly #routes = FindMyWay.make<true>()
+  readonly #versions: ApiVersions
+
+  constructor(versions: ApiVersions) {
+    this.#versions = versions
+  }
 
   /** The methods of the path of `url`, empty when no route has it. `HEAD` comes with `GET`, `OPTIONS` with any. */
   methods(url: string): ReadonlyArray<string> {
@@ -34,6 +40,7 @@ export class RouteTable {
   }
 
   #note({ method, path }: HttpRouter.Route<unknown, unknown>): void {
+    if (!this.#versions.allowsPath(path)) throw new Error(`${method} ${path} belongs to no registered API version`)
     const paths = path.endsWith("/*") ? [path, path.slice(0, -2) as HttpRouter.PathInput] : [path]
     for (const each of paths) {
       if (method === "*") this.#routes.all(each, true)

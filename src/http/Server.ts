@@ -8,11 +8,14 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { ByteSize, Context, Duration, Effect, Layer } from "effect"
 import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
 import { createServer, type Server as NodeServer } from "node:http"
+import { type ApiVersions, ONLY_V1 } from "./ApiVersion.ts"
+import { Cors, type CorsOptions } from "./Cors.ts"
 import { Drain } from "./Drain.ts"
 import * as Edge from "./Edge.ts"
 import * as Limits from "./Limits.ts"
 import { ProblemBase } from "./Problem.ts"
 import { answerProtocolErrors } from "./ProtocolErrors.ts"
+import type { StrictTransport } from "./ResponseHeaders.ts"
 
 export interface ServerOptions {
   readonly host: string
@@ -20,8 +23,22 @@ export interface ServerOptions {
   readonly port: number
   /** How long requests in flight may take once the server stops, 10 seconds by default. */
   readonly grace?: Duration.Input
-  /** Milliseconds; for tests. */
+  /** The versions of the API, `v1` alone by default. */
+  readonly versions?: ApiVersions
+  /** Which origins' pages may read answers, none by default. */
+  readonly cors?: CorsOptions
+  readonly strictTransport?: StrictTransport
+  /** Paths that are served however many requests there are. */
+  readonly alwaysAdmitted?: Iterable<string>
+  /** Milliseconds to receive the headers of a request. */
   readonly headersTimeout?: number
+  /** Milliseconds to receive a whole request. */
+  readonly requestTimeout?: number
+  /** Milliseconds in which a connection with a request on it may be silent. */
+  readonly silenceTimeout?: number
+  readonly requestsMax?: number
+  readonly streamsMax?: number
+  readonly responseBytesMax?: number
 }
 
 const GRACE: Duration.Input = "10 seconds"
@@ -31,29 +48,47 @@ const IDLE_CHECK_MS = 50
 const LAST_WORDS_MS = 500
 
 class Listener extends Context.Service<Listener, NodeServer>()("renderowl/http/Server/Listener") {
-  static readonly layer = (options: ServerOptions) =>
+  static readonly layer = (options: ServerOptions, versions: ApiVersions) =>
     Layer.effect(
       Listener,
       Effect.map(ProblemBase, (base) => {
+        const requestTimeout = options.requestTimeout ?? Limits.REQUEST_TIMEOUT_MS
+        // Node refuses to wait longer for a part than for the whole.
+        const headersTimeout = Math.min(options.headersTimeout ?? Limits.HEADERS_TIMEOUT_MS, requestTimeout)
         const server = createServer({
           maxHeaderSize: Limits.HEADER_BYTES_MAX,
-          headersTimeout: options.headersTimeout ?? Limits.HEADERS_TIMEOUT_MS,
-          requestTimeout: Limits.REQUEST_TIMEOUT_MS,
+          headersTimeout,
+          requestTimeout,
           keepAliveTimeout: Limits.KEEP_ALIVE_TIMEOUT_MS,
-          connectionsCheckingInterval: Math.min(
-            Limits.TIMEOUT_CHECK_INTERVAL_MS,
-            options.headersTimeout ?? Infinity,
-          ),
+          connectionsCheckingInterval: Math.min(Limits.TIMEOUT_CHECK_INTERVAL_MS, headersTimeout),
           // The edge refuses a missing Host with a problem; Node would with a bare 400.
           requireHostHeader: false,
           // Nothing here upgrades: `curl --http2` asks for it on every plain request, and is answered in HTTP/1.1.
           shouldUpgradeCallback: () => false,
         })
-        answerProtocolErrors(server, base)
+        server.maxConnections = Limits.CONNECTIONS_MAX
+        server.timeout = options.silenceTimeout ?? Limits.SILENCE_TIMEOUT_MS
+        answerProtocolErrors(server, {
+          base,
+          apiVersion: versions.current.name,
+          strictTransport: options.strictTransport ?? "auto",
+        })
         return server
       }),
     )
 }
+
+const edgeOptions = (options: ServerOptions, versions: ApiVersions): Edge.EdgeOptions => ({
+  versions,
+  cors: options.cors === undefined ? undefined : new Cors(options.cors),
+  strictTransport: options.strictTransport ?? "auto",
+  admission: {
+    requestsMax: options.requestsMax ?? Limits.REQUESTS_MAX,
+    streamsMax: options.streamsMax ?? Limits.STREAMS_MAX,
+  },
+  responseBytesMax: options.responseBytesMax ?? Limits.RESPONSE_BYTES_MAX,
+  alwaysAdmitted: new Set(options.alwaysAdmitted),
+})
 
 /**
  * Serves `routes` until the scope closes. Problems outside of any API, `/errors` and the rest are routes like all others;
@@ -61,6 +96,7 @@ class Listener extends Context.Service<Listener, NodeServer>()("renderowl/http/S
  */
 export const layer = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServerOptions) => {
   const grace = options.grace ?? GRACE
+  const versions = options.versions ?? ONLY_V1
   const http = Layer.effect(
     HttpServer.HttpServer,
     Effect.flatMap(Listener, (server) =>
@@ -71,7 +107,7 @@ export const layer = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServerOpti
       }),
     ),
   )
-  const served = HttpRouter.serve(Layer.provide(routes, Edge.layer), {
+  const served = HttpRouter.serve(Layer.provide(routes, Edge.layer(edgeOptions(options, versions))), {
     disableLogger: true,
     disableListenLog: true,
   })
@@ -79,7 +115,7 @@ export const layer = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServerOpti
     // Built last, so the first thing to happen when the scope closes.
     Layer.provideMerge(served),
     Layer.provideMerge(http),
-    Layer.provide(Listener.layer(options)),
+    Layer.provide(Listener.layer(options, versions)),
     Layer.provide(NodeHttpServer.layerHttpServices),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(Limits.BODY_BYTES_MAX))),
   )

@@ -24,6 +24,18 @@ export class InternalErrorProblem extends Problem<InternalErrorProblem>()("Inter
   cure: "Try again; if it lasts, report `trace_id`.",
 }) {}
 
+export class ResponseTooLargeProblem extends Problem<ResponseTooLargeProblem>()(
+  "ResponseTooLargeProblem",
+  {
+    slug: "response-too-large",
+    status: 500,
+    title: "The answer is too large",
+    cause: "The answer has more bytes than one answer may. What the request was to change may have been changed.",
+    cure: "Ask for less at a time, for instance with a smaller `limit`.",
+  },
+  { limit_bytes: Schema.Int },
+) {}
+
 export class DatabaseErrorProblem extends Problem<DatabaseErrorProblem>()("DatabaseErrorProblem", {
   slug: "database-error",
   status: 500,
@@ -46,7 +58,8 @@ export class ServiceUnavailableProblem extends Problem<ServiceUnavailableProblem
     slug: "service-unavailable",
     status: 503,
     title: "The service is not available right now",
-    cause: "RenderOwl is starting, stopping, or cannot write to its store. Nothing of the request was kept.",
+    cause:
+      "RenderOwl is starting, stopping, has more requests than it takes at a time, or cannot write to its store. Nothing of the request was kept.",
     cure: "Try again after `retry_after` seconds.",
   },
   retryAfter(RESTART_PAUSE_SECONDS),
