@@ -41,7 +41,8 @@ const ArrivalTime = Schema.DurationFromString.pipe(
   Schema.check(
     Schema.makeFilter(
       (time) =>
-        (Duration.isFinite(time) && Duration.toMillis(time) >= 1_000) || "at least 1 second, such as 15 seconds",
+        (Duration.isFinite(time) && Duration.toMillis(time) >= 1_000) ||
+        "at least 1 second, such as 15 seconds",
     ),
   ),
 )

@@ -108,8 +108,7 @@ export class ApiVersions {
     const target = url.includes(QUERY_NAME) ? withoutQuery(url) : { url, value: undefined }
     if (inPath !== null) return this.#named(inPath[1]!, "path", target.url)
     const accept = headers["accept"]
-    const accepted =
-      accept !== undefined && /version/i.test(accept) ? this.#acceptable(accept) : undefined
+    const accepted = accept !== undefined && /version/i.test(accept) ? this.#acceptable(accept) : undefined
     if (accepted !== undefined) return this.#named(accepted, "accept", target.url)
     const header = headers["api-version"]
     if (header !== undefined && header.trim() !== "") return this.#named(header, "header", target.url)
@@ -161,12 +160,9 @@ const check = ({ deprecation, inherits, name }: ApiVersion): void => {
   if (/[<>"\s]/.test(documentation)) throw new Error(`API version ${name}: ${documentation} is no URL`)
 }
 
-const lineageOf = (
-  version: ApiVersion,
-  byName: ReadonlyMap<string, ApiVersion>,
-): ReadonlyArray<string> => {
+const lineageOf = (version: ApiVersion, byName: ReadonlyMap<string, ApiVersion>): ReadonlyArray<string> => {
   const lineage: Array<string> = []
-  for (let each: ApiVersion | undefined = version; each !== undefined; ) {
+  for (let each: ApiVersion | undefined = version; each !== undefined;) {
     if (lineage.includes(each.name)) throw new Error(`API version ${each.name} inherits from itself`)
     lineage.push(each.name)
     if (each.inherits === undefined) break

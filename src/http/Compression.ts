@@ -54,7 +54,8 @@ export const preferredCoding = (accept: string | undefined): Coding | undefined 
   return best
 }
 
-const COMPRESSIBLE = /^(?:text\/(?!event-stream)|application\/(?:[\w.-]+\+)?(?:json|xml|javascript)\b|image\/svg\+xml)/i
+const COMPRESSIBLE =
+  /^(?:text\/(?!event-stream)|application\/(?:[\w.-]+\+)?(?:json|xml|javascript)\b|image\/svg\+xml)/i
 
 /** The bytes to compress, `undefined` when there is no choice of coding about this answer. */
 const compressible = ({ body, headers, status }: Response): HttpBody.Uint8Array | undefined =>

@@ -66,7 +66,8 @@ export const RESPONSE_HEADERS = [
 ] as const
 
 /** An origin as browsers send it: scheme, host and, unless it is the usual one, port. */
-const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text && text !== "null"
+const isOrigin = (text: string): boolean =>
+  URL.canParse(text) && new URL(text).origin === text && text !== "null"
 
 /** `*`, or origins with commas between them. */
 export const OriginList = Schema.String.pipe(
@@ -74,7 +75,9 @@ export const OriginList = Schema.String.pipe(
     Schema.makeFilter((text) => {
       if (text.trim() === "*") return true
       const wrong = splitOrigins(text).find((origin) => !isOrigin(origin))
-      return wrong === undefined || `origins such as https://app.example.com, and not ${JSON.stringify(wrong)}`
+      return (
+        wrong === undefined || `origins such as https://app.example.com, and not ${JSON.stringify(wrong)}`
+      )
     }),
   ),
 )

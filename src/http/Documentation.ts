@@ -8,25 +8,43 @@ import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiScalar, OpenApi } from "effect/http-api"
 import type { ApiVersion } from "./ApiVersion.ts"
 import { requiredScopes } from "./Authorization.ts"
+import { type Ancestor, type OpenApiDocument, withInherited } from "./InheritedOperations.ts"
 import { describeParameters, type Parameter } from "./ParameterTypes.ts"
 import { DEFAULT_PROBLEM_BASE, ProblemBase } from "./Problem.ts"
 
 /**
  * `GET /openapi.json` and `GET /docs` for an API, of one version when it is named: then they are under `/<version>/`, and
- * whoever names none gets those of the version that the edge finds for them.
+ * whoever names none gets those of the version that the edge finds for them. `ancestors`, nearest first, are the versions that it
+ * inherits routes from.
  */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
   version?: ApiVersion,
+  ancestors: ReadonlyArray<Ancestor> = [],
 ) =>
   Layer.unwrap(
     Effect.map(ProblemBase, (base) => {
-      const documented = withAdditions(api, { base, isDeprecated: version?.deprecation !== undefined })
+      const documented = withAdditions(api, (spec) => {
+        const complete =
+          version === undefined
+            ? spec
+            : ancestors.reduce((each, ancestor) => withInherited(each, version.name, ancestor), spec)
+        return rebase(version?.deprecation === undefined ? complete : deprecated(complete), base)
+      })
       const path = (name: "/openapi.json" | "/docs"): `/${string}` =>
         version === undefined ? name : `/${version.name}${name}`
       return Layer.mergeAll(openapi(documented, path("/openapi.json")), docs(documented, path("/docs")))
     }),
   )
+
+/** The version of an API that another one inherits routes from, for its documentation. */
+export const inherited = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+  version: ApiVersion,
+): Ancestor => ({
+  version: version.name,
+  specification: () => OpenApi.fromApi(withAdditions(api, (spec) => spec)) as unknown as OpenApiDocument,
+})
 
 const openapi = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
@@ -80,14 +98,13 @@ const textOf = ({ body }: HttpServerResponse.HttpServerResponse): string =>
 /** The API with the transformation that adds what OpenAPI cannot know; one that it has already runs first. */
 const withAdditions = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
-  options: { readonly base: string; readonly isDeprecated: boolean },
+  complete: (spec: Specification) => Specification,
 ): HttpApi.HttpApi<Id, Groups> => {
   const first = Context.getOrUndefined(api.annotations, OpenApi.Transform)
   const operations = endpointsByOperation(api)
-  return api.annotate(OpenApi.Transform, (spec) => {
-    const described = describeOperations(first?.(spec) ?? spec, operations)
-    return rebase(options.isDeprecated ? deprecated(described) : described, options.base)
-  })
+  return api.annotate(OpenApi.Transform, (spec) =>
+    complete(describeOperations(first?.(spec) ?? spec, operations)),
+  )
 }
 
 type Specification = ReturnType<OpenApi.Transform["Service"]>

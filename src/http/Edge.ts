@@ -60,11 +60,7 @@ export interface EdgeOptions {
  */
 export const layer = (
   options: EdgeOptions,
-): Layer.Layer<
-  HttpRouter.HttpRouter,
-  never,
-  HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Drain
-> =>
+): Layer.Layer<HttpRouter.HttpRouter, never, HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Drain> =>
   Layer.effect(
     HttpRouter.HttpRouter,
     Effect.gen(function* () {
@@ -172,7 +168,8 @@ const sendProblem = (edge: Edge, exchange: Exchange, problem: Refusal): Effect.E
 
 /** The answer as it leaves: complete, within its limits, with the common headers, and compressed. */
 const send = (edge: Edge, exchange: Exchange, response: Response): Effect.Effect<Response> => {
-  const refusal = response.body._tag === "Uint8Array" ? tooLarge(edge, response) : admitStream(edge, exchange, response)
+  const refusal =
+    response.body._tag === "Uint8Array" ? tooLarge(edge, response) : admitStream(edge, exchange, response)
   if (refusal !== undefined) return sendProblem(edge, exchange, refusal)
   const { identity, request } = exchange
   const complete =
@@ -291,7 +288,8 @@ const refuseBody = ({ headers }: Request): UnsupportedMediaTypeProblem | undefin
   return undefined
 }
 
-const unsupported = ({ supported }: ApiVersions) => new UnsupportedVersionProblem({ supported_versions: supported })
+const unsupported = ({ supported }: ApiVersions) =>
+  new UnsupportedVersionProblem({ supported_versions: supported })
 
 const overloaded = (what: "requests" | "streams") =>
   new ServiceUnavailableProblem({

@@ -94,7 +94,8 @@ const callerSpan = (
   }
   const traceId = headers["x-trace-id"]
   if (traceId === undefined || !traceIdPattern.test(traceId)) return undefined
-  const spanId = headers["x-span-id"]
+  // A caller without a span of its own passes on the one it was called under.
+  const spanId = headers["x-span-id"] ?? headers["x-parent-span-id"]
   const sampled = headers["x-trace-sampled"]
   return {
     traceId,

@@ -15,7 +15,8 @@ type Response = HttpServerResponse.HttpServerResponse
  * `X-Download-Options` and `X-Permitted-Cross-Domain-Policies` speak to Internet Explorer, Flash and Acrobat alone.
  */
 export const securityHeaders: Readonly<Record<string, string>> = {
-  "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "content-security-policy":
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "cross-origin-embedder-policy": "require-corp",
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-resource-policy": "same-origin",

@@ -40,7 +40,8 @@ export class RouteTable {
   }
 
   #note({ method, path }: HttpRouter.Route<unknown, unknown>): void {
-    if (!this.#versions.allowsPath(path)) throw new Error(`${method} ${path} belongs to no registered API version`)
+    if (!this.#versions.allowsPath(path))
+      throw new Error(`${method} ${path} belongs to no registered API version`)
     const paths = path.endsWith("/*") ? [path, path.slice(0, -2) as HttpRouter.PathInput] : [path]
     for (const each of paths) {
       if (method === "*") this.#routes.all(each, true)

@@ -30,7 +30,8 @@ export class ResponseTooLargeProblem extends Problem<ResponseTooLargeProblem>()(
     slug: "response-too-large",
     status: 500,
     title: "The answer is too large",
-    cause: "The answer has more bytes than one answer may. What the request was to change may have been changed.",
+    cause:
+      "The answer has more bytes than one answer may. What the request was to change may have been changed.",
     cure: "Ask for less at a time, for instance with a smaller `limit`.",
   },
   { limit_bytes: Schema.Int },

@@ -155,8 +155,18 @@ const bodies: ReadonlyArray<Case> = [
   post("a batch with one job 4,000,000 levels deep", "/v1/jobs/batch", `{"jobs":[${deep(4_000_000)}]}`, [
     400,
     "validation-failed",
-    "jobs.0.payload invalid_type",
+    " invalid_length",
   ]),
+  post(
+    "a payload of a million empty arrays",
+    "/v1/jobs",
+    job({ payload: Array.from({ length: 1e6 }, () => []) }),
+    [400, "validation-failed", " invalid_length"],
+  ),
+  post("a version that is not there", "/v9/jobs", ECHO, [400, "unsupported-version"]),
+  post("a version that is not there, in a header", "/jobs", ECHO, [400, "unsupported-version"], {
+    "api-version": "v9",
+  }),
   post("1,001 jobs at once", "/v1/jobs/batch", { jobs: Array.from({ length: 1_001 }, () => ECHO) }, [
     400,
     "validation-failed",

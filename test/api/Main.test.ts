@@ -103,11 +103,18 @@ describe("a start that cannot be", () => {
   it.live("with a bad setting names the setting", () =>
     Effect.gen(function* () {
       const dataDir = yield* dataFolder
-      const bad = { PORT: "99999", SQLITE_SYNCHRONOUS: "MAYBE" }
+      const bad: ReadonlyArray<readonly [string, Readonly<Record<string, string>>]> = [
+        ["PORT", { PORT: "99999" }],
+        ["SQLITE_SYNCHRONOUS", { SQLITE_SYNCHRONOUS: "MAYBE" }],
+        ["CORS_ORIGIN", { CORS_ORIGIN: "https://app.example.com, null" }],
+        ["CORS_CREDENTIALS", { CORS_ORIGIN: "*", CORS_CREDENTIALS: "true" }],
+        ["REQUEST_TIMEOUT", { REQUEST_TIMEOUT: "10 millis" }],
+        ["MAX_REQUESTS", { MAX_REQUESTS: "0" }],
+      ]
       yield* Effect.forEach(
-        Object.entries(bad),
-        ([name, value]) =>
-          Effect.map(run(["serve"], { dataDir, env: { [name]: value } }), ({ code, stderr }) => {
+        bad,
+        ([name, env]) =>
+          Effect.map(run(["serve"], { dataDir, env }), ({ code, stderr }) => {
             assert.strictEqual(code, 1)
             assert.match(stderr, new RegExp(`^renderowl: a setting is wrong: .*"${name}"`))
             assert.strictEqual(stderr.trim().split("\n").length, 1, stderr)
