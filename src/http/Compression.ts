@@ -12,7 +12,7 @@
 import { Effect } from "effect"
 import { type Headers, HttpBody, type HttpPlatform, type HttpServerResponse } from "effect/http"
 import { COMPRESSION_BYTES_MIN } from "./Limits.ts"
-import { varyOf, withHeaders } from "./ResponseHeaders.ts"
+import { newHeaders, varyOf, withHeaders } from "./ResponseHeaders.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
@@ -101,20 +101,19 @@ export const compressed = (
   )
 }
 
-const varying = (response: Response): Response =>
-  withHeaders(response, { ...response.headers, vary: varyOf(response.headers, ["Accept-Encoding"]) })
+const varying = (response: Response): Response => withHeaders(response, copied(response))
+
+const copied = ({ headers }: Response): Record<string, string> =>
+  Object.assign(newHeaders(), headers, { vary: varyOf(headers, ["Accept-Encoding"]) })
 
 const encoded = (response: Response, coding: Coding, body: Response["body"]): Response => {
-  const headers: Record<string, string> = {
-    ...response.headers,
-    "content-encoding": coding,
-    vary: varyOf(response.headers, ["Accept-Encoding"]),
-  }
+  const headers = copied(response)
+  headers["content-encoding"] = coding
   if (body._tag === "Uint8Array") headers["content-length"] = String(body.contentLength)
   else delete headers["content-length"]
   const etag = headers["etag"]
   if (etag !== undefined) headers["etag"] = tagOf(etag, coding)
-  return Object.assign(withHeaders(response, headers), { body })
+  return withHeaders(response, headers, body)
 }
 
 /** Between a tag and its coding: no tag of ours has it, and neither has any base64. */
@@ -128,10 +127,7 @@ const tagOf = (etag: string, coding: Coding): string =>
 const notModified = (response: Response, request: Headers.Headers): Response => {
   const { etag } = response.headers
   const coding = preferredCoding(request["accept-encoding"])
-  const headers: Record<string, string> = {
-    ...response.headers,
-    vary: varyOf(response.headers, ["Accept-Encoding"]),
-  }
+  const headers = copied(response)
   if (etag !== undefined && coding !== undefined) {
     const coded = tagOf(etag, coding)
     if (request["if-none-match"]?.includes(coded) === true) headers["etag"] = coded

@@ -31,6 +31,7 @@ import {
 } from "./RequestProblems.ts"
 import {
   identityHeaders,
+  newHeaders,
   securityHeadersFor,
   type StrictTransport,
   varyOf,
@@ -213,8 +214,8 @@ const withCommonHeaders = (
   response: Response,
 ): Response => {
   const version = versions.headers(route?.version ?? versions.current)
-  const headers: Record<string, string> = Object.assign(
-    {},
+  const headers = Object.assign(
+    newHeaders(),
     securityHeadersFor(request.headers, strictTransport),
     identityHeaders(identity),
     version,

@@ -67,14 +67,19 @@ export const identityHeaders = (identity: RequestIdentity): Record<string, strin
 
 const headersPrototype: object = Object.getPrototypeOf(Headers.empty)
 
+/** Headers to be filled and given to {@link withHeaders}. */
+export const newHeaders = (): Record<string, string> => Object.create(headersPrototype)
+
 /**
  * The answer with these headers and no others. By hand: `HttpServerResponse.setHeaders` copies them three times and was the
  * larger half of the edge (measured: 4.1 against 0.6 µs).
  */
-export const withHeaders = (response: Response, record: Readonly<Record<string, string>>): Response =>
-  Object.assign(Object.create(Object.getPrototypeOf(response) as object), response, {
-    headers: Object.assign(Object.create(headersPrototype), record),
-  })
+export const withHeaders = (
+  response: Response,
+  headers: ReturnType<typeof newHeaders>,
+  body: Response["body"] = response.body,
+): Response =>
+  Object.assign(Object.create(Object.getPrototypeOf(response) as object), response, { headers, body })
 
 /** The answer's own `Vary` with these names as well. */
 export const varyOf = (headers: Readonly<Record<string, string>>, names: ReadonlyArray<string>): string => {

@@ -36,6 +36,7 @@ export interface ServerOptions {
   readonly requestTimeout?: number
   /** Milliseconds in which a connection with a request on it may be silent. */
   readonly silenceTimeout?: number
+  readonly connectionsMax?: number
   readonly requestsMax?: number
   readonly streamsMax?: number
   readonly responseBytesMax?: number
@@ -66,7 +67,7 @@ class Listener extends Context.Service<Listener, NodeServer>()("renderowl/http/S
           // Nothing here upgrades: `curl --http2` asks for it on every plain request, and is answered in HTTP/1.1.
           shouldUpgradeCallback: () => false,
         })
-        server.maxConnections = Limits.CONNECTIONS_MAX
+        server.maxConnections = options.connectionsMax ?? Limits.CONNECTIONS_MAX
         server.timeout = options.silenceTimeout ?? Limits.SILENCE_TIMEOUT_MS
         answerProtocolErrors(server, {
           base,

@@ -208,6 +208,33 @@ layer(TestServer(limited), { excludeTestServices: true })("a server with two pla
   )
 })
 
+layer(TestServer({ connectionsMax: 2 }), { excludeTestServices: true })(
+  "a server with two connections",
+  (it) => {
+    it.effect("closes a third at once, and has one again when another ends", () =>
+      Effect.gen(function* () {
+        const connections = [yield* open(yield* port), yield* open(yield* port)]
+        for (const each of connections) {
+          each.send(request("/v1/identity"))
+          yield* Effect.promise(() => each.receive((text) => text.includes("request_id")))
+        }
+        const third = yield* open(yield* port)
+        yield* Effect.promise(() => third.closed)
+        assert.strictEqual(third.received, "")
+        connections[0]?.socket.destroy()
+        yield* until(
+          Effect.gen(function* () {
+            const next = yield* open(yield* port)
+            next.send(request("/v1/identity"))
+            return yield* Effect.promise(() => next.receive((text) => text.includes("request_id")))
+          }),
+          (received) => received.includes("200 OK"),
+        )
+      }),
+    )
+  },
+)
+
 const answers = Layer.mergeAll(
   HttpRouter.add("GET", "/fits", HttpServerResponse.text("x".repeat(1_000))),
   HttpRouter.add("GET", "/large", HttpServerResponse.text("x".repeat(1_001))),

@@ -57,6 +57,24 @@ layer(TestServer({ headersTimeout: 150 }), { excludeTestServices: true })(
       }),
     )
 
+    it.effect("targets that are no paths are answered like all others", () =>
+      Effect.gen(function* () {
+        for (const [line, status] of [
+          ["GET http://x/v1/identity", 200],
+          ["GET http://x/identity?api_version=v1", 200],
+          ["OPTIONS *", 404],
+          ["GET /v1/%zz", 404],
+          ["GET /%zz?api_version=v1", 404],
+          ["GET ?", 400],
+          ["TRACE /v1/identity", 405],
+          ["PROPFIND /identity", 405],
+        ] as const) {
+          const answer = yield* exchange(yield* port, `${line} HTTP/1.1\r\nHost: x\r\n\r\n`)
+          assert.strictEqual(answer.status, status, line)
+        }
+      }),
+    )
+
     it.effect("an expectation other than 100-continue is expectation-failed", () =>
       Effect.gen(function* () {
         const answer = yield* exchange(
