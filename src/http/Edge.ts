@@ -185,8 +185,9 @@ const send = (edge: Edge, exchange: Exchange, response: Response): Effect.Effect
   return HttpServerResponse.isHttpServerResponse(sent) ? Effect.succeed(sent) : sent
 }
 
-const tooLarge = ({ responseBytesMax }: Edge, { body }: Response): Refusal | undefined =>
-  body._tag === "Uint8Array" && body.contentLength > responseBytesMax
+/** Problems are exempt: they are bounded by themselves, and one of them is the answer to all others. */
+const tooLarge = ({ responseBytesMax }: Edge, { body, status }: Response): Refusal | undefined =>
+  status < 400 && body._tag === "Uint8Array" && body.contentLength > responseBytesMax
     ? new ResponseTooLargeProblem({ limit_bytes: responseBytesMax })
     : undefined
 
