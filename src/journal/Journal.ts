@@ -2,7 +2,7 @@
  * The journal port: one append-only log of events in streams. Whoever appends says which version it has seen; whoever
  * reads sees events in their newest shape. `SqliteJournal` is the embedded implementation.
  */
-import { Context, Effect, Schema, Stream } from "effect"
+import { Context, Effect, Schema, type Scope, Stream } from "effect"
 import type { DomainEvent } from "./DomainEvent.ts"
 
 /** Who and what caused an event. Every field is optional; an empty one takes no space. */
@@ -99,6 +99,13 @@ export class Journal extends Context.Service<
       stream: string,
       options?: { readonly afterVersion?: number | undefined },
     ) => Stream.Stream<RecordedEvent, JournalError>
+    /**
+     * Tells `listener` of the events of each commit while the scope is open: in the turn in which readers begin to see them,
+     * and before whoever appended them is answered. It must be quick, and must not throw.
+     */
+    readonly onCommit: (
+      listener: (events: ReadonlyArray<RecordedEvent>) => void,
+    ) => Effect.Effect<void, never, Scope.Scope>
     /** The position of the last event; 0 when there is none. */
     readonly head: Effect.Effect<number>
   }

@@ -44,13 +44,17 @@ export const layer = (options: {
         (archive) => Effect.sync(() => archive.close()),
       )
       const wakeups = new Wakeups()
+      const listeners = new Set<(events: ReadonlyArray<RecordedEvent>) => void>()
       const commits = new GroupCommit({
         db: writer,
         writeLock,
         catalog,
         projections: options.projections,
         archive,
-        onCommit: (events) => wakeups.notify(events),
+        onCommit: (events) => {
+          for (const listener of listeners) listener(events)
+          wakeups.notify(events)
+        },
       })
       yield* Effect.addFinalizer(() => commits.close)
 
@@ -118,6 +122,11 @@ export const layer = (options: {
             range?.afterVersion ?? 0,
             (after) => readStream(stream, { afterVersion: after, limit: SUBSCRIPTION_PAGE }),
             (event) => event.version,
+          ),
+        onCommit: (listener) =>
+          Effect.acquireRelease(
+            Effect.sync(() => void listeners.add(listener)),
+            () => Effect.sync(() => void listeners.delete(listener)),
           ),
         head: Effect.sync(() => commits.head),
       })
