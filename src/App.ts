@@ -7,6 +7,8 @@ import { join } from "node:path"
 import { Effect, Layer, Logger, Redacted, References } from "effect"
 import * as Routes from "./api/Routes.ts"
 import { healthChecks } from "./api/system/HealthChecks.ts"
+import { generationOf } from "./cache/Generation.ts"
+import { TaggedCache } from "./cache/TaggedCache.ts"
 import type { Settings } from "./Config.ts"
 import { DemoJobsLive } from "./domain/demo/DemoJobs.ts"
 import { adminKeyLayer, authenticatorLayer } from "./domain/keys/ApiKeys.ts"
@@ -23,6 +25,9 @@ import * as RenderOwl from "./RenderOwl.ts"
 import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
 import { Health } from "./telemetry/Health.ts"
 
+/** This folder: what is answered is made by what is in it. */
+const SOURCES = import.meta.dirname
+
 /** Requests in flight may take this long at the stop. */
 const HTTP_GRACE = "5 seconds"
 /** Jobs in flight may take this long after that; together well within the 15 seconds of the whole stop. */
@@ -35,6 +40,14 @@ const cursorSecret = (dataDir: string) =>
     Effect.map(
       OwnerOnlyFile.readOrCreate(join(dataDir, "cursor.key"), () => randomBytes(32).toString("base64url")),
       Redacted.make,
+    ),
+  )
+
+/** Answers outlive a restart as long as it is the same program that gives them, and its cursors are read. */
+const cache = (filename: string) =>
+  Layer.unwrap(
+    Effect.map(CursorSecret, (secret) =>
+      TaggedCache.layer({ filename, generation: generationOf(SOURCES, Redacted.value(secret)) }),
     ),
   )
 
@@ -82,6 +95,7 @@ export const layer = (settings: Settings) => {
     ...(settings.cors === undefined ? {} : { cors: settings.cors }),
   }).pipe(
     Layer.provideMerge(Drain.layer),
+    Layer.provide(cache(settings.cacheDbPath)),
     Layer.provide([authenticatorLayer, cursorSecret(dataDir), Health.layer(healthChecks(dataDir))]),
   )
   return stopTakingWork.pipe(

@@ -101,6 +101,13 @@ const all = Config.all({
     "the journal's database file",
     "$DATA_DIR/queue.db",
   ),
+  cacheDbPath: setting(
+    "CACHE_DB_PATH",
+    (name) => Config.option(Config.NonEmptyString(name)),
+    Option.none<string>(),
+    "the file of cached answers; it may be deleted",
+    "$DATA_DIR/cache.db",
+  ),
   synchronous: setting(
     "SQLITE_SYNCHRONOUS",
     (name) => Config.Literals(SYNCHRONOUS, name),
@@ -217,8 +224,9 @@ const consistent = Config.mapEffect(all, ({ corsCredentials, corsOrigins, ...res
 )
 
 /** The settings of this process. */
-export const load = Config.map(consistent, ({ archivePath, queueDbPath, ...rest }) => ({
+export const load = Config.map(consistent, ({ archivePath, cacheDbPath, queueDbPath, ...rest }) => ({
   ...rest,
+  cacheDbPath: Option.getOrElse(cacheDbPath, () => join(rest.dataDir, "cache.db")),
   archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),
   queueDbPath: Option.getOrElse(queueDbPath, () => join(rest.dataDir, "queue.db")),
 }))

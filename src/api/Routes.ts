@@ -5,9 +5,13 @@ import { Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { type ApiVersion, ApiVersions } from "../http/ApiVersion.ts"
 import { Authorization } from "../http/Authorization.ts"
+import { IfMatch } from "../http/Conditional.ts"
 import { Contract } from "../http/Contract.ts"
 import * as Documentation from "../http/Documentation.ts"
 import * as ErrorPages from "../http/ErrorPages.ts"
+import { ResponseCache } from "../http/ResponseCache.ts"
+import { CacheTagsLive } from "./CacheTags.ts"
+import { CacheLive } from "./internal/cache/Handlers.ts"
 import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
 import { CompositionsLive } from "./v1/compositions/Handlers.ts"
@@ -29,6 +33,7 @@ const groups = Layer.mergeAll(
   DeadLettersLive,
   EventsLive,
   SchedulesLive,
+  CacheLive,
 )
 
 const v1: ApiVersion = { name: "v1" }
@@ -43,7 +48,9 @@ export const probes = ["/live", "/ready", "/health"]
 export const layer = Layer.mergeAll(
   HttpApiBuilder.layer(ApiV1).pipe(
     Layer.provide(groups),
-    Layer.provide([Authorization.layer, Contract.layer]),
+    Layer.provide([Authorization.layer, Contract.layer, ResponseCache.layer, IfMatch.layer]),
+    // Before the first request, and told of every commit while there are any.
+    Layer.provide(CacheTagsLive),
   ),
   Documentation.layer(ApiV1, v1),
   ErrorPages.layer,

@@ -1,15 +1,18 @@
 /**
  * What every RenderOwl HttpApi shares: it refuses unknown fields and reports all errors at once, declares the problems that
  * any endpoint may answer with, and checks, before a handler runs, that the caller accepts what the endpoint produces
- * and that the body is not too long. `contract(api)` adds all of it; what can be worked out per endpoint is, once.
+ * and that the body is not too long. It validates every answer to a GET. `contract(api)` adds all of it; what can be
+ * worked out per endpoint is, once.
  */
 import { Context, Effect, Layer, type Types } from "effect"
 import { type Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
-import { HttpApi, type HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, OpenApi } from "effect/http-api"
+import { HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
 import { preferred } from "./Accept.ts"
 import { Authorization, requiredScopes } from "./Authorization.ts"
+import { answerConditional, declaresConditions, notKept, validated, validationPolicy } from "./Conditional.ts"
 import { counted } from "./JsonBudget.ts"
 import { BODY_BYTES_MAX } from "./Limits.ts"
+import { producedTypes } from "./ProducedTypes.ts"
 import {
   InvalidIdProblem,
   InvalidRequestProblem,
@@ -19,7 +22,10 @@ import {
   UnsupportedMediaTypeProblem,
   ValidationFailedProblem,
 } from "./RequestProblems.ts"
+import { cachingFault } from "./ResponseCache.ts"
 import { InternalErrorProblem, ServiceUnavailableProblem } from "./ServiceProblems.ts"
+
+type Response = HttpServerResponse.HttpServerResponse
 
 /** All errors, and none for what is left over in the headers: those are for everyone. */
 const HEADER_PARSING = { errors: "all" } as const
@@ -41,7 +47,8 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
 }) {
   static readonly layer = Layer.succeed(Contract, (handler, { endpoint, group }) => {
     assertScopes(group, endpoint)
-    const produced = producedTypes(endpoint)
+    assertDeclared(group, endpoint)
+    const answered = answering(endpoint)
     const encodings = [...endpoint.payload.values()].map(({ encoding }) => encoding._tag)
     const buffersBody = encodings.some((encoding) => encoding !== "Stream")
     const parsesJson = encodings.includes("Json")
@@ -52,7 +59,7 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
       const accept = headers["accept"]
       // What most clients send needs no parsing, and not even the list of types.
       if (accept === undefined || accept === "*/*") return undefined
-      const types = produced()
+      const types = producedTypes(endpoint)
       if (types.length === 0 || types.includes(accept) || preferred(accept, types) !== undefined)
         return undefined
       return new NotAcceptableProblem({ available_types: types })
@@ -65,12 +72,16 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
         Types.unhandled | PayloadTooLargeProblem | NotAcceptableProblem
       > => {
         const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-        const refusal = refuse(request.headers)
+        const { headers } = request
+        const refusal = refuse(headers)
         if (refusal !== undefined) return Effect.fail(refusal)
         const bounded = parsesJson ? counted(request) : request
-        return bounded === request
-          ? handler
-          : Effect.provideService(handler, HttpServerRequest.HttpServerRequest, bounded)
+        return answered(
+          bounded === request
+            ? handler
+            : Effect.provideService(handler, HttpServerRequest.HttpServerRequest, bounded),
+          headers,
+        )
       },
     )
   })
@@ -95,24 +106,21 @@ const assertScopes = (group: HttpApiGroup.Top, endpoint: HttpApiEndpoint.Top): v
   )
 }
 
-/**
- * The media types of the endpoint's successes, none when they have no body. They are read from its OpenAPI description,
- * which costs about a millisecond and so waits for the first caller with an Accept header of its own.
- */
-const producedTypes = (endpoint: HttpApiEndpoint.Top): (() => ReadonlyArray<string>) => {
-  let types: ReadonlyArray<string> | undefined
-  return () => {
-    if (types !== undefined) return types
-    const { paths } = OpenApi.fromApi(
-      HttpApi.make("negotiation").add(HttpApiGroup.make("negotiation").add(endpoint)),
-    )
-    const method = endpoint.method.toLowerCase() as Lowercase<typeof endpoint.method>
-    const operation = method === "query" ? undefined : Object.values(paths)[0]?.[method]
-    types = Object.entries(operation?.responses ?? {}).flatMap(([status, { content }]) =>
-      status.startsWith("2") ? Object.keys(content ?? {}).map(withoutParameters) : [],
-    )
-    return types
-  }
+/** So must one that changes or keeps something and does not say how. */
+const assertDeclared = (group: HttpApiGroup.Top, endpoint: HttpApiEndpoint.Top): void => {
+  const fault = declaresConditions(endpoint)
+    ? cachingFault(endpoint)
+    : "changes something: put it behind IfMatch, or annotate it as unconditional(...)"
+  if (fault !== undefined) throw new Error(`${group.identifier}.${endpoint.identifier} ${fault}`)
 }
 
-const withoutParameters = (mediaType: string): string => mediaType.split(";")[0]!.trim().toLowerCase()
+/** What is done with the answers of an endpoint: those to a GET are validated, all others are not to be kept. */
+const answering = (endpoint: HttpApiEndpoint.Top) => {
+  if (endpoint.method !== "GET")
+    return <E, R>(handler: Effect.Effect<Response, E, R>) => Effect.map(handler, notKept)
+  const policy = validationPolicy(endpoint)
+  return <E, R>(handler: Effect.Effect<Response, E, R>, headers: Headers.Headers) =>
+    Effect.map(handler, (response) =>
+      answerConditional(validated(response, policy), headers["if-none-match"]),
+    )
+}

@@ -3,6 +3,7 @@
  */
 import { HttpApi, OpenApi } from "effect/http-api"
 import { contract } from "../../http/Contract.ts"
+import { CacheApi } from "../internal/cache/Api.ts"
 import { SystemApi } from "../system/Api.ts"
 import { CompositionsApi } from "./compositions/Api.ts"
 import { DeadLettersApi } from "./dead-letters/Api.ts"
@@ -25,6 +26,7 @@ export const ApiV1 = contract(
       DeadLettersApi,
       SchedulesApi,
       EventsApi,
+      CacheApi,
     )
     .annotateMerge(
       OpenApi.annotations({

@@ -107,14 +107,14 @@ const commands = [
     },
     success: ProjectState,
   }),
-  /** `ifVersion`: the version that the change was made for; absent: whichever is there. */
+  /** `ifVersions`: the versions that the change was made for; absent: whichever is there. */
   Rpc.make("Change", {
-    payload: { ...changes, ifVersion: Schema.optionalKey(Schema.Int) },
+    payload: { ...changes, ifVersions: Schema.optionalKey(Schema.Array(Schema.Int)) },
     success: ProjectState,
     error: refusals,
   }),
   Rpc.make("Archive", {
-    payload: { ifVersion: Schema.optionalKey(Schema.Int) },
+    payload: { ifVersions: Schema.optionalKey(Schema.Array(Schema.Int)) },
     success: ProjectState,
     error: refusals,
   }),
@@ -136,16 +136,16 @@ const absent: ProjectState = {
 
 const itself = (state: ProjectState) => state
 
-/** Whether the project can be written, by somebody who has seen this version. */
+/** Whether the project can be written, by somebody who has seen one of these versions. */
 const writable = (
   state: ProjectState,
   id: string,
-  ifVersion: number | undefined,
+  ifVersions: ReadonlyArray<number> | undefined,
   decide: () => Accepted<ProjectState, ProjectEvent, ProjectState>,
 ) => {
   if (state.status === "absent") return refuse(new ProjectNotFound({ id }))
   if (state.status === "archived") return refuse(new ProjectIsArchived({ id }))
-  if (ifVersion !== undefined && ifVersion !== state.version) {
+  if (ifVersions !== undefined && !ifVersions.includes(state.version)) {
     return refuse(new ProjectChangedMeanwhile({ id, version: state.version }))
   }
   return decide()
@@ -159,8 +159,8 @@ export const ProjectBehavior: Behavior<ProjectState, ProjectEvent, ProjectComman
       state.status === "absent"
         ? accept([{ _tag: "ProjectCreated", ...project }], itself)
         : accept([], itself),
-    Change: (state, { ifVersion, settings, ...rest }, { id }) =>
-      writable(state, id, ifVersion, () =>
+    Change: (state, { ifVersions, settings, ...rest }, { id }) =>
+      writable(state, id, ifVersions, () =>
         accept(
           [
             {
@@ -172,8 +172,8 @@ export const ProjectBehavior: Behavior<ProjectState, ProjectEvent, ProjectComman
           itself,
         ),
       ),
-    Archive: (state, { ifVersion }, { id }) =>
-      writable(state, id, ifVersion, () => accept([{ _tag: "ProjectArchived" }], itself)),
+    Archive: (state, { ifVersions }, { id }) =>
+      writable(state, id, ifVersions, () => accept([{ _tag: "ProjectArchived" }], itself)),
     Get: (state, _payload, { id }) =>
       state.status === "absent" ? refuse(new ProjectNotFound({ id })) : accept([], itself),
   },

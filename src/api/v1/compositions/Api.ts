@@ -3,8 +3,10 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { COMPOSITIONS } from "../../CacheTags.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { NotFoundProblem } from "../../../http/RequestProblems.ts"
+import { cached, ResponseCache } from "../../../http/ResponseCache.ts"
 import { ServiceUnavailableProblem } from "../../../http/ServiceProblems.ts"
 
 export const CompositionJson = Schema.Struct({
@@ -23,6 +25,9 @@ export const CompositionJson = Schema.Struct({
   thumbnail_url: Schema.String,
 }).annotate({ identifier: "Composition" })
 
+/** What a composition is, and what it looks like, changes only with the program. */
+const untilTheNextRelease = cached({ ttl: "1 day", tags: () => [COMPOSITIONS] })
+
 const CompositionId = Schema.String.pipe(
   Schema.check(Schema.isPattern(/^[A-Za-z][A-Za-z0-9]{0,63}$/, { expected: "the id of a composition" })),
 )
@@ -31,12 +36,16 @@ export class CompositionsApi extends HttpApiGroup.make("compositions")
   .add(
     HttpApiEndpoint.get("list", "/v1/compositions", {
       success: Schema.Struct({ data: Schema.Array(CompositionJson) }),
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotateMerge(requireScopes("renders:read"))
+      .annotateMerge(untilTheNextRelease),
     HttpApiEndpoint.get("get", "/v1/compositions/:id", {
       params: { id: CompositionId },
       success: CompositionJson,
       error: NotFoundProblem,
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotateMerge(requireScopes("renders:read"))
+      .annotateMerge(untilTheNextRelease),
     HttpApiEndpoint.get("thumbnail", "/v1/compositions/:id/thumbnail", {
       params: { id: CompositionId },
       query: {
@@ -46,7 +55,10 @@ export class CompositionsApi extends HttpApiGroup.make("compositions")
       },
       success: Schema.Uint8Array.pipe(HttpApiSchema.asUint8Array({ contentType: "image/png" })),
       error: [NotFoundProblem, ServiceUnavailableProblem],
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotateMerge(requireScopes("renders:read"))
+      .annotateMerge(untilTheNextRelease),
   )
+  .middleware(ResponseCache)
   .middleware(Authorization)
   .annotateMerge(OpenApi.annotations({ title: "Compositions", description: "What can be rendered" })) {}

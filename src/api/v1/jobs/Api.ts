@@ -3,6 +3,7 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { ANY_EVENT } from "../../CacheTags.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
 import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
@@ -12,6 +13,7 @@ import {
   JobNotCancellableProblem,
   JobNotFoundProblem,
 } from "../../../http/ResourceProblems.ts"
+import { cached, ResponseCache } from "../../../http/ResponseCache.ts"
 import { EventStream } from "../../../http/ServerSentEvents.ts"
 import { DependencyFailurePolicy, LOG_LEVELS, Priority } from "../../../jobs/JobEvents.ts"
 import * as TypeId from "../../../security/TypeId.ts"
@@ -166,7 +168,9 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       },
       success: Page(JobJson),
       error: [InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotateMerge(requireScopes("jobs:read"))
+      .annotateMerge(cached({ tags: () => [ANY_EVENT] })),
     HttpApiEndpoint.get("get", "/v1/jobs/:id", {
       params: { id: JobId },
       // The job as it was: at a version of its stream, or at a moment.
@@ -176,7 +180,10 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       },
       success: JobJson,
       error: [JobNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotateMerge(requireScopes("jobs:read"))
+      // A job that has ended stays as it is until it is redriven; the tag of any other is weak, and it is not kept.
+      .annotateMerge(cached({ ttl: "1 hour", tags: ({ id }) => [id!] })),
     HttpApiEndpoint.get("events", "/v1/jobs/:id/events", {
       params: { id: JobId },
       success: [Schema.Struct({ data: Schema.Array(JobEventJson) }), EventStream],
@@ -211,6 +218,7 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       error: commandErrors,
     }).annotateMerge(requireScopes("jobs:write")),
   )
+  .middleware(ResponseCache)
   .middleware(Authorization)
   .annotateMerge(
     OpenApi.annotations({ title: "Jobs", description: "Durable units of work and their whole history" }),

@@ -5,6 +5,7 @@ import { Clock, Effect, Schema, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { wantsEventStream } from "../../../http/Accept.ts"
+import { etagOf, weakEtagOf } from "../../../http/Conditional.ts"
 import * as Cursor from "../../../http/Cursor.ts"
 import * as Pagination from "../../../http/Pagination.ts"
 import * as Prefer from "../../../http/Prefer.ts"
@@ -15,7 +16,7 @@ import { loadJob } from "../../../jobs/Enqueue.ts"
 import { JobNotFound } from "../../../jobs/JobErrors.ts"
 import { isJobEvent, type JobEvent } from "../../../jobs/JobEvents.ts"
 import { JobList } from "../../../jobs/JobList.ts"
-import { isFinished } from "../../../jobs/JobState.ts"
+import { isFinished, statusAt } from "../../../jobs/JobState.ts"
 import type { JobUpdate } from "../../../jobs/JobFeed.ts"
 import { Queue } from "../../../jobs/Queue.ts"
 import type { Submission } from "../../../jobs/Submission.ts"
@@ -25,7 +26,7 @@ import { impossible, toProblem } from "../DomainProblems.ts"
 import { requestMetadata } from "../RequestMetadata.ts"
 import { toInstant } from "../Timestamp.ts"
 import type { JobLogs, NewJob } from "./Api.ts"
-import { type JobJson, toJobJson, toProgressJson } from "./JobJson.ts"
+import { type Job, type JobJson, toJobJson, toProgressJson } from "./JobJson.ts"
 
 const JobsCursor = Cursor.make("jobs", Schema.Struct({ position: Schema.Int }))
 
@@ -93,6 +94,15 @@ const respond = (
   body: typeof JobJson.Type,
   options: { readonly status: 200 | 202; readonly headers?: Readonly<Record<string, string>> },
 ) => HttpServerResponse.jsonUnsafe(body, options)
+
+/**
+ * A job that has ended is its version. One that has not changes with the moment as well: what it has spent is counted up to
+ * now, so the same version is not the same bytes, and nobody needs to fetch it again for that alone.
+ */
+const etagOfJob = ({ liveProgress, state, version }: Job, now: number): string =>
+  isFinished(state) && liveProgress === undefined
+    ? etagOf(version)
+    : weakEtagOf(version, statusAt(state, now), liveProgress)
 
 export const JobsLive = HttpApiBuilder.group(
   ApiV1,
@@ -162,15 +172,16 @@ export const JobsLive = HttpApiBuilder.group(
 
       get: ({ params: { id }, query: { at, version } }) =>
         Effect.gen(function* () {
-          if (at === undefined && version === undefined) return respond(yield* show(id), { status: 200 })
           if (at !== undefined && version !== undefined)
             return yield* new InvalidRequestProblem({ detail: "Give either version or at, not both." })
-          const job = yield* loadJob(journal, id, { version, at })
+          const isPast = at !== undefined || version !== undefined
+          const job = isPast ? yield* loadJob(journal, id, { version, at }) : yield* queue.get(id)
           if (job.version === 0) return yield* new JobNotFound({ id })
           if (version !== undefined && job.version < version)
             return yield* new InvalidRequestProblem({ detail: `The job is at version ${job.version}.` })
           const now = yield* Clock.currentTimeMillis
-          return toJobJson(job, Math.min(at ?? now, now))
+          const moment = Math.min(at ?? now, now)
+          return respond(toJobJson(job, moment), { status: 200, headers: { etag: etagOfJob(job, moment) } })
         }).pipe(toProblem),
 
       logs: ({ params: { id }, query: { attempt } }) =>

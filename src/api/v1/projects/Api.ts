@@ -7,12 +7,11 @@ import { ProjectSettings } from "../../../domain/projects/Project.ts"
 import { FPS_MAX, SIDE_MAX, SIDE_MIN } from "../../../domain/renders/OutputSettings.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
-import {
-  InvalidRequestProblem,
-  PreconditionFailedProblem,
-  PreconditionRequiredProblem,
-} from "../../../http/RequestProblems.ts"
+import { PROJECTS } from "../../CacheTags.ts"
+import { IfMatch } from "../../../http/Conditional.ts"
+import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import { GoneProblem, ProjectNotFoundProblem } from "../../../http/ResourceProblems.ts"
+import { cached, ResponseCache } from "../../../http/ResponseCache.ts"
 import * as TypeId from "../../../security/TypeId.ts"
 import { StoreProblems } from "../DomainProblems.ts"
 import { Timestamp } from "../Timestamp.ts"
@@ -54,13 +53,7 @@ export const ProjectJson = Schema.Struct({
 }).annotate({ identifier: "Project" })
 
 const shown = <S extends Schema.Top>(schema: S) => HttpApiSchema.WithHeaders(schema, { etag: Schema.String })
-const changeErrors = [
-  ProjectNotFoundProblem,
-  GoneProblem,
-  PreconditionFailedProblem,
-  PreconditionRequiredProblem,
-  ...StoreProblems,
-] as const
+const changeErrors = [ProjectNotFoundProblem, GoneProblem, ...StoreProblems] as const
 
 export class ProjectsApi extends HttpApiGroup.make("projects")
   .add(
@@ -80,12 +73,16 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       query: pageQuery,
       success: Page(ProjectJson),
       error: [InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("projects:read")),
+    })
+      .annotateMerge(requireScopes("projects:read"))
+      .annotateMerge(cached({ ttl: "5 minutes", tags: () => [PROJECTS] })),
     HttpApiEndpoint.get("get", "/v1/projects/:id", {
       params: { id: ProjectId },
       success: shown(ProjectJson),
       error: [ProjectNotFoundProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("projects:read")),
+    })
+      .annotateMerge(requireScopes("projects:read"))
+      .annotateMerge(cached({ ttl: "5 minutes", tags: ({ id }) => [id!] })),
     HttpApiEndpoint.patch("change", "/v1/projects/:id", {
       params: { id: ProjectId },
       payload: Schema.Struct({
@@ -95,12 +92,17 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       }),
       success: shown(ProjectJson),
       error: changeErrors,
-    }).annotateMerge(requireScopes("projects:write")),
+    })
+      .annotateMerge(requireScopes("projects:write"))
+      .middleware(IfMatch),
     HttpApiEndpoint.delete("archive", "/v1/projects/:id", {
       params: { id: ProjectId },
       success: HttpApiSchema.NoContent,
       error: changeErrors,
-    }).annotateMerge(requireScopes("projects:write")),
+    })
+      .annotateMerge(requireScopes("projects:write"))
+      .middleware(IfMatch),
   )
+  .middleware(ResponseCache)
   .middleware(Authorization)
   .annotateMerge(OpenApi.annotations({ title: "Projects", description: "What renders belong to" })) {}

@@ -5,7 +5,7 @@ import { Effect, Schema } from "effect"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { DEFAULT_SETTINGS, Project, type ProjectState } from "../../../domain/projects/Project.ts"
 import { ProjectList } from "../../../domain/projects/ProjectList.ts"
-import { etagOf, ifMatch } from "../../../http/Conditional.ts"
+import { etagOf, ExpectedVersions } from "../../../http/Conditional.ts"
 import * as Cursor from "../../../http/Cursor.ts"
 import * as Pagination from "../../../http/Pagination.ts"
 import { CurrentPrincipal } from "../../../security/Principal.ts"
@@ -31,8 +31,8 @@ const toProjectJson = (id: string, state: ProjectState): typeof ProjectJson.Type
 const shown = (id: string, state: ProjectState) =>
   HttpApiSchema.withHeaders({ body: toProjectJson(id, state), headers: { etag: etagOf(state.version) } })
 
-/** The header's version, as the actor takes it. */
-const forVersion = (version: number | undefined) => (version === undefined ? {} : { ifVersion: version })
+/** The versions that the caller has seen, as the actor takes them. */
+const expected = Effect.map(ExpectedVersions, (ifVersions) => (ifVersions === undefined ? {} : { ifVersions }))
 
 export const ProjectsLive = HttpApiBuilder.group(
   ApiV1,
@@ -75,20 +75,16 @@ export const ProjectsLive = HttpApiBuilder.group(
 
       get: ({ params: { id } }) => Effect.map(project(id).Get(), (state) => shown(id, state)).pipe(toProblem),
 
-      change: ({ params: { id }, payload, request }) =>
+      change: ({ params: { id }, payload }) =>
         Effect.gen(function* () {
-          const version = yield* ifMatch(request)
-          const state = yield* project(id).Change(
-            { ...payload, ...forVersion(version) },
-            yield* requestMetadata,
-          )
+          const change = { ...payload, ...(yield* expected) }
+          const state = yield* project(id).Change(change, yield* requestMetadata)
           return shown(id, state)
         }).pipe(toProblem),
 
-      archive: ({ params: { id }, request }) =>
+      archive: ({ params: { id } }) =>
         Effect.gen(function* () {
-          const version = yield* ifMatch(request)
-          yield* project(id).Archive(forVersion(version), yield* requestMetadata)
+          yield* project(id).Archive(yield* expected, yield* requestMetadata)
         }).pipe(toProblem),
     })
   }),

@@ -3,8 +3,10 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { ANY_EVENT } from "../../CacheTags.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
 import { QueueNotFoundProblem } from "../../../http/ResourceProblems.ts"
+import { cached, ResponseCache } from "../../../http/ResponseCache.ts"
 import { QueueLimits } from "../../../jobs/QueueBehavior.ts"
 import { StoreProblems } from "../DomainProblems.ts"
 import { QueueName } from "../jobs/Api.ts"
@@ -70,12 +72,16 @@ export class QueuesApi extends HttpApiGroup.make("queues")
     HttpApiEndpoint.get("list", "/v1/queues", {
       success: Schema.Struct({ data: Schema.Array(QueueJson) }),
       error: StoreProblems,
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotateMerge(requireScopes("jobs:read"))
+      .annotateMerge(cached({ tags: () => [ANY_EVENT] })),
     HttpApiEndpoint.get("get", "/v1/queues/:name", {
       params: { name: QueueName },
       success: QueueJson,
       error: [QueueNotFoundProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotateMerge(requireScopes("jobs:read"))
+      .annotateMerge(cached({ tags: () => [ANY_EVENT] })),
     HttpApiEndpoint.put("setUp", "/v1/queues/:name", {
       params: { name: QueueName },
       payload: NewQueueLimits,
@@ -86,6 +92,7 @@ export class QueuesApi extends HttpApiGroup.make("queues")
     governing("drain"),
     governing("resume"),
   )
+  .middleware(ResponseCache)
   .middleware(Authorization)
   .annotateMerge(
     OpenApi.annotations({ title: "Queues", description: "Depth, age, throughput and limits of the queues" }),

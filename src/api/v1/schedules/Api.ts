@@ -4,6 +4,7 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
+import { unconditional } from "../../../http/Conditional.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
 import { InvalidRequestProblem, ValidationFailedProblem } from "../../../http/RequestProblems.ts"
 import { ConflictProblem, ScheduleNotFoundProblem } from "../../../http/ResourceProblems.ts"
@@ -84,6 +85,8 @@ export const ScheduleJson = Schema.Struct({
 const params = { id: ScheduleId }
 const knownErrors = [ScheduleNotFoundProblem, ...StoreProblems] as const
 
+const ticking = unconditional("every tick is a new version of a schedule, whatever its owner has seen")
+
 export class SchedulesApi extends HttpApiGroup.make("schedules")
   .add(
     HttpApiEndpoint.post("create", "/v1/schedules", {
@@ -121,12 +124,16 @@ export class SchedulesApi extends HttpApiGroup.make("schedules")
       }),
       success: ScheduleJson,
       error: [ValidationFailedProblem, ...knownErrors],
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotateMerge(requireScopes("jobs:write"))
+      .annotateMerge(ticking),
     HttpApiEndpoint.delete("delete", "/v1/schedules/:id", {
       params,
       success: HttpApiSchema.NoContent,
       error: knownErrors,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotateMerge(requireScopes("jobs:write"))
+      .annotateMerge(ticking),
     HttpApiEndpoint.post("pause", "/v1/schedules/:id/pause", {
       params,
       success: ScheduleJson,

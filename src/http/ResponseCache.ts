@@ -1,0 +1,113 @@
+/**
+ * Answers that are kept, by declaration: an endpoint behind this middleware is annotated with {@link cached}, which says for how
+ * long, what its answers depend on, and whether on who asks. Identical requests at the same moment are worked out once. The
+ * middleware stands inside Authorization, so that nobody gets an answer who may not have it.
+ */
+import { Clock, Context, Duration, Effect, Layer } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { type HttpApiEndpoint, HttpApiMiddleware } from "effect/http-api"
+import type { Answer } from "../cache/Answer.ts"
+import { TaggedCache } from "../cache/TaggedCache.ts"
+import { CurrentPrincipal } from "../security/Principal.ts"
+import { Authorization } from "./Authorization.ts"
+import { isWeak, validated, validationPolicy } from "./Conditional.ts"
+
+type Response = HttpServerResponse.HttpServerResponse
+
+/** What an endpoint says about its answers. */
+export interface CachePolicy {
+  /** How long an answer is kept at most; none: it is only shared by those who ask at the same moment. */
+  readonly ttl?: Duration.Input
+  /** What an answer depends on, by the parameters of the path: whatever changes one of these must invalidate it. */
+  readonly tags: (params: Readonly<Record<string, string | undefined>>) => ReadonlyArray<string>
+  /** Whether it depends on who asks. */
+  readonly perPrincipal?: boolean
+}
+
+class Cached extends Context.Service<Cached, CachePolicy>()("renderowl/http/ResponseCache/Cached") {}
+
+/**
+ * The annotation of an endpoint whose answers are kept.
+ *
+ * @example HttpApiEndpoint.get("get", "/owls/:id", …).annotateMerge(cached({ ttl: "1 hour", tags: ({ id }) => [id!] }))
+ */
+export const cached = (policy: CachePolicy): Context.Context<Cached> => Context.make(Cached, policy)
+
+const policyOf = (endpoint: HttpApiEndpoint.Top): CachePolicy | undefined =>
+  Context.getOrUndefined(endpoint.annotations, Cached)
+
+/**
+ * The middleware: `group.middleware(ResponseCache).middleware(Authorization)`. Endpoints that are not {@link cached} pass
+ * through it untouched.
+ */
+export class ResponseCache extends HttpApiMiddleware.Service<ResponseCache>()("renderowl/http/ResponseCache") {
+  static readonly layer = Layer.effect(
+    ResponseCache,
+    Effect.map(TaggedCache, (cache) => (handler, { endpoint }) => {
+      const policy = policyOf(endpoint)
+      if (policy === undefined) return handler
+      const ttlMs = Duration.toMillis(policy.ttl ?? 0)
+      const validation = validationPolicy(endpoint)
+      const compute = Effect.map(handler, (response) => validated(response, validation))
+      return Effect.withFiber((fiber) => {
+        const { url } = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+        // An id has no space in it, and neither has a URL.
+        const key = policy.perPrincipal === true ? `${principalOf(fiber.context)} ${url}` : url
+        if (ttlMs > 0) {
+          const found = cache.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+          if (found !== undefined) return Effect.succeed(responseOf(found))
+        }
+        const { params } = Context.getUnsafe(fiber.context, HttpRouter.RouteContext)
+        return cache.share({ key, tags: policy.tags(params), ttlMs }, compute, { answerOf, isShareable })
+      })
+    }),
+  )
+}
+
+const principalOf = (context: Context.Context<never>): string =>
+  Context.getUnsafe(context as Context.Context<CurrentPrincipal>, CurrentPrincipal).id
+
+/** A body that is there as a whole can be sent to several; a stream is read once. */
+const isShareable = ({ body }: Response): boolean => body._tag === "Uint8Array" || body._tag === "Empty"
+
+/** Only what stays the same until something happens is kept: not a failure, and nothing whose tag is weak or absent. */
+const answerOf = ({ body, headers, status }: Response): Answer | undefined => {
+  const etag = headers["etag"]
+  if (status !== 200 || body._tag !== "Uint8Array" || etag === undefined || isWeak(etag)) return undefined
+  return { head: JSON.stringify({ type: body.contentType, headers }), body: body.body }
+}
+
+/** RFC 9211: told apart from an answer that was worked out. */
+const HIT = "RenderOwl; hit"
+
+const responses = new WeakMap<Answer, Response>()
+
+/** Made once while the answer is in memory. */
+const responseOf = (answer: Answer): Response => {
+  let response = responses.get(answer)
+  if (response === undefined) {
+    const { headers, type } = JSON.parse(answer.head) as {
+      readonly type: string
+      readonly headers: Record<string, string>
+    }
+    response = HttpServerResponse.uint8Array(answer.body, {
+      contentType: type,
+      headers: { ...headers, "cache-status": HIT },
+    })
+    responses.set(answer, response)
+  }
+  return response
+}
+
+/** What is wrong with how an endpoint is declared to be cached, if anything. */
+export const cachingFault = (endpoint: HttpApiEndpoint.Top): string | undefined => {
+  if (policyOf(endpoint) === undefined) return undefined
+  if (endpoint.method !== "GET") return "is cached, but no GET"
+  const middlewares = [...endpoint.middlewares] as ReadonlyArray<unknown>
+  const cache = middlewares.indexOf(ResponseCache)
+  if (cache === -1) return "is cached: put its group behind ResponseCache"
+  const authorization = middlewares.indexOf(Authorization)
+  return authorization !== -1 && authorization < cache
+    ? "would give its answers to anybody: put ResponseCache before Authorization"
+    : undefined
+}
