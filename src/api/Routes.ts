@@ -6,6 +6,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { type ApiVersion, ApiVersions } from "../http/ApiVersion.ts"
 import { Authorization } from "../http/Authorization.ts"
 import { IfMatch } from "../http/Conditional.ts"
+import * as CacheShortcut from "../http/CacheShortcut.ts"
 import { Contract } from "../http/Contract.ts"
 import * as Documentation from "../http/Documentation.ts"
 import * as ErrorPages from "../http/ErrorPages.ts"
@@ -49,6 +50,7 @@ export const layer = Layer.mergeAll(
   HttpApiBuilder.layer(ApiV1).pipe(
     Layer.provide(groups),
     Layer.provide([Authorization.layer, Contract.layer, ResponseCache.layer, IfMatch.layer]),
+    Layer.provide(CacheShortcut.layer(ApiV1)),
     // Before the first request, and told of every commit while there are any.
     Layer.provide(CacheTagsLive),
   ),

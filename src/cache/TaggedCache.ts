@@ -82,8 +82,10 @@ export interface CacheOptions extends Partial<IndexLimits> {
 export class TaggedCache extends Context.Service<
   TaggedCache,
   {
-    /** What is kept under the key at this moment (milliseconds since 1970). Counted as a hit or a miss. */
+    /** What is kept under the key at this moment (milliseconds since 1970). Counted as a hit. */
     readonly get: (key: string, now: number) => Answer | undefined
+    /** Counts a miss: somebody who found nothing goes on to compute it. */
+    readonly missed: () => void
     /**
      * Computes a value together with everybody who asks for the key at the same time, and keeps what `answerOf` makes of it;
      * `undefined`: it is not kept. A value that is not `isShareable` is computed by each for themselves.
@@ -208,8 +210,7 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
       if (answer === undefined) index.remove(entry)
       else index.bringToFront(entry, answer)
     }
-    if (answer === undefined) counts.misses++
-    else counts.hits++
+    if (answer !== undefined) counts.hits++
     return answer
   }
 
@@ -288,7 +289,7 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
     ),
   )
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(WRITE_INTERVAL_MS), tick)))
-  return TaggedCache.of({ get, share, invalidate, clear, mark: () => mark, stats })
+  return TaggedCache.of({ get, missed: () => void counts.misses++, share, invalidate, clear, mark: () => mark, stats })
 })
 
 /** Brings the metrics up to date now and then: a look-up of each on every hit would cost more than the hit. */

@@ -92,7 +92,7 @@ export const validated = (response: Response, policy: ValidationPolicy): Respons
   if (status !== 200) return response
   const cacheControl = headers["cache-control"]
   if (cacheControl?.includes("no-store") === true) return response
-  const etag = headers["etag"] ?? (body._tag === "Uint8Array" ? `"${hashOf(body.body)}"` : undefined)
+  const etag = headers["etag"] ?? (body._tag === "Uint8Array" ? `"${hashOf(body.text ?? body.body)}"` : undefined)
   const vary = headers["vary"] ?? policy.vary()
   if (etag === headers["etag"] && cacheControl !== undefined && vary === headers["vary"]) return response
   const complete: Record<string, string> = { ...headers, "cache-control": cacheControl ?? policy.cacheControl }

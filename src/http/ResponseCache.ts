@@ -8,7 +8,7 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type HttpApiEndpoint, HttpApiMiddleware } from "effect/http-api"
 import type { Answer } from "../cache/Answer.ts"
 import { TaggedCache } from "../cache/TaggedCache.ts"
-import { CurrentPrincipal } from "../security/Principal.ts"
+import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
 import { Authorization } from "./Authorization.ts"
 import { isWeak, validated, validationPolicy } from "./Conditional.ts"
 
@@ -46,16 +46,16 @@ export class ResponseCache extends HttpApiMiddleware.Service<ResponseCache>()("r
     Effect.map(TaggedCache, (cache) => (handler, { endpoint }) => {
       const policy = policyOf(endpoint)
       if (policy === undefined) return handler
-      const ttlMs = Duration.toMillis(policy.ttl ?? 0)
+      const ttlMs = ttlOf(policy)
       const validation = validationPolicy(endpoint)
       const compute = Effect.map(handler, (response) => validated(response, validation))
       return Effect.withFiber((fiber) => {
         const { url } = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-        // An id has no space in it, and neither has a URL.
-        const key = policy.perPrincipal === true ? `${principalOf(fiber.context)} ${url}` : url
+        const key = policy.perPrincipal === true ? ownKey(principalIn(fiber.context), url) : url
         if (ttlMs > 0) {
           const found = cache.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
           if (found !== undefined) return Effect.succeed(responseOf(found))
+          cache.missed()
         }
         const { params } = Context.getUnsafe(fiber.context, HttpRouter.RouteContext)
         return cache.share({ key, tags: policy.tags(params), ttlMs }, compute, { answerOf, isShareable })
@@ -64,8 +64,37 @@ export class ResponseCache extends HttpApiMiddleware.Service<ResponseCache>()("r
   )
 }
 
-const principalOf = (context: Context.Context<never>): string =>
-  Context.getUnsafe(context as Context.Context<CurrentPrincipal>, CurrentPrincipal).id
+const ttlOf = ({ ttl }: CachePolicy): number => Duration.toMillis(ttl ?? 0)
+
+const principalIn = (context: Context.Context<never>): Principal =>
+  Context.getUnsafe(context as Context.Context<CurrentPrincipal>, CurrentPrincipal)
+
+/** An id has no space in it, and neither has a URL. */
+const ownKey = (principal: Principal, url: string): string => `${principal.id} ${url}`
+
+/** What it takes to look up the answers of an endpoint. */
+export interface CacheLookup {
+  readonly perPrincipal: boolean
+}
+
+/** For an endpoint whose answers are kept. */
+export const lookupOf = (endpoint: HttpApiEndpoint.Top): CacheLookup | undefined => {
+  const policy = policyOf(endpoint)
+  if (policy === undefined || ttlOf(policy) <= 0) return undefined
+  return { perPrincipal: policy.perPrincipal === true }
+}
+
+/** The answer that is kept, for a caller who may have it. */
+export const cachedAnswer = (
+  cache: TaggedCache["Service"],
+  { perPrincipal }: CacheLookup,
+  principal: Principal,
+  url: string,
+  now: number,
+): Response | undefined => {
+  const found = cache.get(perPrincipal ? ownKey(principal, url) : url, now)
+  return found === undefined ? undefined : responseOf(found)
+}
 
 /** A body that is there as a whole can be sent to several; a stream is read once. */
 const isShareable = ({ body }: Response): boolean => body._tag === "Uint8Array" || body._tag === "Empty"
@@ -90,14 +119,17 @@ const responseOf = (answer: Answer): Response => {
       readonly type: string
       readonly headers: Record<string, string>
     }
-    response = HttpServerResponse.uint8Array(answer.body, {
-      contentType: type,
-      headers: { ...headers, "cache-status": HIT },
-    })
+    const options = { contentType: type, headers: { ...headers, "cache-status": HIT } }
+    // Node sends a text together with the headers, and bytes after them.
+    response = isText(type)
+      ? HttpServerResponse.text(Buffer.from(answer.body).toString(), options)
+      : HttpServerResponse.uint8Array(answer.body, options)
     responses.set(answer, response)
   }
   return response
 }
+
+const isText = (type: string): boolean => type.includes("json") || type.startsWith("text/")
 
 /** What is wrong with how an endpoint is declared to be cached, if anything. */
 export const cachingFault = (endpoint: HttpApiEndpoint.Top): string | undefined => {

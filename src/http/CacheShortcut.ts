@@ -1,0 +1,128 @@
+/**
+ * The short way to an answer that is kept: where a request needs nothing but a caller who was recognised before, has the scopes,
+ * and accepts what there is, it is answered without walking through the contract's middlewares. Whatever is not as plain
+ * as that goes the whole way, and so does every endpoint behind a middleware that is not known here.
+ *
+ * It is there for its speed alone: the whole way took 29 µs of the processor for an answer from the cache, this one 19,
+ * and a bare route 15 (measured).
+ */
+import { Clock, Context, Effect, Exit, Layer, Redacted } from "effect"
+import { HttpRouter, HttpServerRequest, type HttpServerResponse } from "effect/http"
+import { HttpApi, type HttpApiEndpoint, type HttpApiGroup } from "effect/http-api"
+import type { IncomingMessage } from "node:http"
+import type { Socket } from "node:net"
+import { TaggedCache } from "../cache/TaggedCache.ts"
+import { Authenticator } from "../security/Authenticator.ts"
+import type { Principal } from "../security/Principal.ts"
+import { covers } from "../security/Scope.ts"
+import { Authorization, requiredScopes } from "./Authorization.ts"
+import { answerConditional } from "./Conditional.ts"
+import { Contract } from "./Contract.ts"
+import { cachedAnswer, type CacheLookup, lookupOf, ResponseCache } from "./ResponseCache.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+type Response = HttpServerResponse.HttpServerResponse
+
+/** What these do is done here as well. Anything else that stands before an endpoint must be walked through. */
+const KNOWN_MIDDLEWARES: ReadonlySet<unknown> = new Set([ResponseCache, Authorization, Contract])
+
+const BEARER = "Bearer "
+
+/** A router to which the API adds its routes: those of cached endpoints look into the cache first. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+): Layer.Layer<HttpRouter.HttpRouter, never, HttpRouter.HttpRouter | TaggedCache | Authenticator> =>
+  Layer.effect(
+    HttpRouter.HttpRouter,
+    Effect.gen(function* () {
+      const router = yield* HttpRouter.HttpRouter
+      const cache = yield* TaggedCache
+      const authenticator = yield* Authenticator
+      const lookups = lookupsOf(api)
+
+      /** The caller, if telling who that is takes no time. */
+      const recognised = ({ headers, source }: Request): Principal | undefined => {
+        const { authorization, "x-api-key": apiKey } = headers
+        const credential = authorization === undefined ? apiKey : bearerOf(authorization)
+        if (credential === undefined) return undefined
+        const known = authenticator.authenticate(redactedFor(source as IncomingMessage, credential))
+        return isKnown(known) ? known.value : undefined
+      }
+
+      const shortened = (route: HttpRouter.Route<unknown, unknown>): HttpRouter.Route<unknown, unknown> => {
+        const lookup = lookups.get(`${route.method} ${route.path}`)
+        if (lookup === undefined) return route
+        const find = (context: Context.Context<never>, now: number): Response | undefined => {
+          const request = Context.getUnsafe(context, HttpServerRequest.HttpServerRequest)
+          const { headers } = request
+          if (!acceptsAnything(headers["accept"])) return undefined
+          const principal = recognised(request)
+          if (principal === undefined || !covers(principal.scopes, lookup.scopes)) return undefined
+          const response = cachedAnswer(cache, lookup, principal, request.url, now)
+          return response === undefined ? undefined : answerConditional(response, headers["if-none-match"])
+        }
+        const handler = route.handler as Effect.Effect<Response, unknown>
+        return {
+          ...route,
+          handler: Effect.withFiber((fiber): Effect.Effect<Response, unknown> => {
+            const found = find(fiber.context, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+            return found === undefined ? handler : Effect.succeed(found)
+          }),
+        }
+      }
+
+      return {
+        ...router,
+        addAll: (routes) =>
+          router.addAll(routes.map((route) => shortened(route as HttpRouter.Route<unknown, unknown>) as typeof route)),
+      } as HttpRouter.HttpRouter
+    }),
+  )
+
+type Shortcut = CacheLookup & { readonly scopes: NonNullable<ReturnType<typeof requiredScopes>> }
+
+/** The endpoints that can be answered the short way, by method and path. */
+const lookupsOf = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+): ReadonlyMap<string, Shortcut> => {
+  const lookups = new Map<string, Shortcut>()
+  HttpApi.reflect(api, {
+    onGroup: () => {},
+    onEndpoint: ({ endpoint, group }) => {
+      const lookup = lookupOf(endpoint)
+      const scopes = requiredScopes(group, endpoint)
+      if (lookup === undefined || scopes === undefined || !isPlain(endpoint)) return
+      lookups.set(`${endpoint.method} ${endpoint.path}`, { ...lookup, scopes })
+    },
+  })
+  return lookups
+}
+
+const isPlain = (endpoint: HttpApiEndpoint.Top): boolean =>
+  endpoint.middlewares.has(Authorization) &&
+  [...endpoint.middlewares].every((middleware) => KNOWN_MIDDLEWARES.has(middleware))
+
+/** Clients that name types need them compared with what there is. */
+const acceptsAnything = (accept: string | undefined): boolean =>
+  accept === undefined || accept === "*/*"
+
+/**
+ * The credential of a connection, which is mostly the same from its first request to its last: to redact it each time would
+ * cost as much as to hash it, and more to the garbage collector.
+ */
+const redactedFor = ({ socket }: IncomingMessage, credential: string): Redacted.Redacted<string> => {
+  let redacted = credentials.get(socket)
+  if (redacted === undefined || Redacted.value(redacted) !== credential) {
+    redacted = Redacted.make(credential)
+    credentials.set(socket, redacted)
+  }
+  return redacted
+}
+
+const credentials = new WeakMap<Socket, Redacted.Redacted<string>>()
+
+const bearerOf = (authorization: string): string | undefined =>
+  authorization.startsWith(BEARER) ? authorization.slice(BEARER.length) : undefined
+
+const isKnown = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect)
