@@ -52,7 +52,11 @@ export const cache: Benchmark<unknown> = {
       readonly status: number
       readonly headers?: Readonly<Record<string, string>>
     }) => {
-      const request = { method: "GET" as const, status: options.status, headers: { ...headers, ...options.headers } }
+      const request = {
+        method: "GET" as const,
+        status: options.status,
+        headers: { ...headers, ...options.headers },
+      }
       return compare(
         { work: REQUESTS, prepare: Effect.succeed(toOwl({ ...request, path: options.path }, REQUESTS)) },
         { work: REQUESTS, prepare: Effect.succeed(toBare({ ...request, path: options.bare }, REQUESTS)) },
@@ -66,7 +70,11 @@ export const cache: Benchmark<unknown> = {
       status: 304,
       headers: { "If-None-Match": "*" },
     })
-    const computed = yield* measure({ path: `/v1/jobs/${waiting}`, bare: `/documents/${waiting}`, status: 200 })
+    const computed = yield* measure({
+      path: `/v1/jobs/${waiting}`,
+      bare: `/documents/${waiting}`,
+      status: 200,
+    })
     const figure = (name: string, measured: typeof hit, atLeast: number | null) =>
       shareOfCeiling({ name: `${name}, ${CONNECTIONS} connections`, unit: UNIT, ...measured, atLeast })
     return [

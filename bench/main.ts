@@ -3,6 +3,7 @@
  * that take minutes run only when they are named. Every one prints its figures beside what they are to be held against,
  * measured in the same run.
  */
+import { cache } from "./cache.ts"
 import { compare } from "./compare.ts"
 import { drain } from "./drain.ts"
 import { enqueue } from "./enqueue.ts"
@@ -11,7 +12,7 @@ import { pickup } from "./pickup.ts"
 import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
 
-const short = { enqueue, drain, pickup, http }
+const short = { enqueue, drain, pickup, http, cache }
 const benchmarks = { ...short, scale, compare }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))

@@ -32,7 +32,7 @@ const markOf = ({ position, recordedAt, stream, version }: RecordedEvent): Mark 
   of: `${stream} ${version} ${recordedAt}`,
 })
 
-/** Keeps the cache true to the journal. */
+/** Keeps the cache true to the journal, and warms it up once it is. */
 export const CacheTagsLive: Layer.Layer<never, JournalError, TaggedCache | Journal> = Layer.effectDiscard(
   Effect.gen(function* () {
     const cache = yield* TaggedCache
@@ -46,10 +46,12 @@ export const CacheTagsLive: Layer.Layer<never, JournalError, TaggedCache | Journ
       limit: CATCH_UP_EVENTS_MAX,
     })
     const [first] = since
+    yield* Effect.forkScoped(cache.warmUp)
     const isSame =
       known.position === BEGINNING.position || (first !== undefined && markOf(first).of === known.of)
     if (isSame && since.length < CATCH_UP_EVENTS_MAX) {
-      if (since.length > 0) cache.invalidate(tagsOf(since), latest(cache.mark(), markOf(since.at(-1)!)))
+      const missed = since.filter(({ position }) => position > known.position)
+      if (missed.length > 0) cache.invalidate(tagsOf(missed), latest(cache.mark(), markOf(missed.at(-1)!)))
       return
     }
     const head = yield* journal.head

@@ -73,6 +73,10 @@ export class EntryIndex {
     return this.#entries.values()
   }
 
+  has(entry: Entry): boolean {
+    return this.#entries.get(entry.key) === entry
+  }
+
   /** The entry, which is now the one used last. One that has expired goes. */
   get(key: string, now: number): Entry | undefined {
     const entry = this.#entries.get(key)
@@ -106,7 +110,7 @@ export class EntryIndex {
   }
 
   remove(entry: Entry): void {
-    if (this.#entries.get(entry.key) !== entry) return
+    if (!this.has(entry)) return
     this.#entries.delete(entry.key)
     if (this.#newest === entry) this.#newest = undefined
     this.#bytes -= entry.bytes

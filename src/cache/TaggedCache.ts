@@ -26,6 +26,8 @@ export const WRITE_INTERVAL_MS = 250
 const WAITING_BYTES_MAX = 4 * MEGABYTE
 /** A file that gave trouble is tried again after this long. */
 export const FILE_RETRY_MS = 30_000
+/** Bodies brought into memory between two turns of the event loop, in a warm-up. */
+const WARMED_TOGETHER = 32
 /** Entries that nobody asks for any more are looked for this often. */
 const SWEEP_INTERVAL_MS = 60_000
 
@@ -105,6 +107,13 @@ export class TaggedCache extends Context.Service<
     readonly invalidate: (tags: Iterable<string>, mark?: Mark) => number
     /** Everything is out of date. */
     readonly clear: (mark: Mark) => void
+    /** Adds to what a {@link warmUp} does: to ask for what will be wanted first. */
+    readonly onWarmUp: (name: string, hook: Effect.Effect<void, unknown>) => Effect.Effect<void>
+    /**
+     * Brings the answers that were kept last from the file into memory, and runs the hooks one after another. A hook that fails
+     * is logged, and keeps nobody waiting: to be run beside the first requests.
+     */
+    readonly warmUp: Effect.Effect<void>
     /** All changes up to here have been applied to what is kept. */
     readonly mark: () => Mark
     readonly stats: () => CacheStats
@@ -201,15 +210,19 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
     for (const entry of filed) index.filed(entry)
   }
 
+  /** What only the file has, which is brought into memory; an entry whose file has lost it goes. */
+  const fetch = (entry: Entry, now: number): Answer | undefined => {
+    const answer = store.read(entry.key)
+    settle(now)
+    if (answer === undefined) index.remove(entry)
+    else index.bringToFront(entry, answer)
+    return answer
+  }
+
   const get = (key: string, now: number): Answer | undefined => {
     const entry = index.get(key, now)
-    let answer = entry?.answer
-    if (entry !== undefined && answer === undefined) {
-      answer = store.read(key)
-      settle(now)
-      if (answer === undefined) index.remove(entry)
-      else index.bringToFront(entry, answer)
-    }
+    if (entry === undefined) return undefined
+    const answer = entry.answer ?? fetch(entry, now)
     if (answer !== undefined) counts.hits++
     return answer
   }
@@ -259,6 +272,31 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
     mark = now
   }
 
+  /** The newest entries that memory has room for, the newest last. */
+  const wantedInFront = (): ReadonlyArray<Entry> => {
+    const wanted: Array<Entry> = []
+    let bytes = index.front.bytes
+    for (const entry of [...index.values()].toReversed()) {
+      if (entry.answer !== undefined) continue
+      bytes += entry.bytes
+      if (bytes > limits.frontBytesMax) break
+      wanted.push(entry)
+    }
+    return wanted.toReversed()
+  }
+
+  const hooks: Array<{ readonly name: string; readonly hook: Effect.Effect<void, unknown> }> = []
+  const warmUp = Effect.gen(function* () {
+    for (const [i, entry] of wantedInFront().entries()) {
+      if (i % WARMED_TOGETHER === WARMED_TOGETHER - 1) yield* aTurn
+      // It may have gone meanwhile, or be in memory already.
+      if (!index.has(entry) || entry.answer !== undefined) continue
+      fetch(entry, yield* Clock.currentTimeMillis)
+    }
+    for (const { hook, name } of hooks)
+      yield* Effect.catchCause(hook, (cause) => Effect.logWarning("a warm-up failed", { name }, cause))
+  })
+
   const stats = (): CacheStats => ({
     entries: index.size,
     bytes: index.bytes,
@@ -289,8 +327,21 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
     ),
   )
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(WRITE_INTERVAL_MS), tick)))
-  return TaggedCache.of({ get, missed: () => void counts.misses++, share, invalidate, clear, mark: () => mark, stats })
+  return TaggedCache.of({
+    get,
+    missed: () => void counts.misses++,
+    share,
+    invalidate,
+    clear,
+    onWarmUp: (name, hook) => Effect.sync(() => void hooks.push({ name, hook })),
+    warmUp,
+    mark: () => mark,
+    stats,
+  })
 })
+
+/** Everybody else first. */
+const aTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 /** Brings the metrics up to date now and then: a look-up of each on every hit would cost more than the hit. */
 const reporter = (context: Context.Context<never>) => {

@@ -74,7 +74,9 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       return {
         ...router,
         addAll: (routes) =>
-          router.addAll(routes.map((route) => shortened(route as HttpRouter.Route<unknown, unknown>) as typeof route)),
+          router.addAll(
+            routes.map((route) => shortened(route as HttpRouter.Route<unknown, unknown>) as typeof route),
+          ),
       } as HttpRouter.HttpRouter
     }),
   )
@@ -103,8 +105,7 @@ const isPlain = (endpoint: HttpApiEndpoint.Top): boolean =>
   [...endpoint.middlewares].every((middleware) => KNOWN_MIDDLEWARES.has(middleware))
 
 /** Clients that name types need them compared with what there is. */
-const acceptsAnything = (accept: string | undefined): boolean =>
-  accept === undefined || accept === "*/*"
+const acceptsAnything = (accept: string | undefined): boolean => accept === undefined || accept === "*/*"
 
 /**
  * The credential of a connection, which is mostly the same from its first request to its last: to redact it each time would

@@ -38,7 +38,10 @@ export const weakEtagOf = (version: number, something: string, more?: object): s
 export const isWeak = (etag: string): boolean => etag.startsWith("W/")
 
 /** The opaque part of each strong tag of a list, of the weak ones as well if wanted; undefined for what is no list of tags. */
-const parseTags = (header: string, options: { readonly weak: boolean }): ReadonlyArray<string> | undefined => {
+const parseTags = (
+  header: string,
+  options: { readonly weak: boolean },
+): ReadonlyArray<string> | undefined => {
   const tags: Array<string> = []
   entityTag.lastIndex = 0
   for (let read = 0; read < TAGS_MAX && entityTag.lastIndex < header.length; read++) {
@@ -92,10 +95,14 @@ export const validated = (response: Response, policy: ValidationPolicy): Respons
   if (status !== 200) return response
   const cacheControl = headers["cache-control"]
   if (cacheControl?.includes("no-store") === true) return response
-  const etag = headers["etag"] ?? (body._tag === "Uint8Array" ? `"${hashOf(body.text ?? body.body)}"` : undefined)
+  const etag =
+    headers["etag"] ?? (body._tag === "Uint8Array" ? `"${hashOf(body.text ?? body.body)}"` : undefined)
   const vary = headers["vary"] ?? policy.vary()
   if (etag === headers["etag"] && cacheControl !== undefined && vary === headers["vary"]) return response
-  const complete: Record<string, string> = { ...headers, "cache-control": cacheControl ?? policy.cacheControl }
+  const complete: Record<string, string> = {
+    ...headers,
+    "cache-control": cacheControl ?? policy.cacheControl,
+  }
   if (etag !== undefined) complete["etag"] = etag
   if (vary !== undefined) complete["vary"] = vary
   return withHeaders(response, complete)

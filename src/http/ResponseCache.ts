@@ -40,7 +40,9 @@ const policyOf = (endpoint: HttpApiEndpoint.Top): CachePolicy | undefined =>
  * The middleware: `group.middleware(ResponseCache).middleware(Authorization)`. Endpoints that are not {@link cached} pass
  * through it untouched.
  */
-export class ResponseCache extends HttpApiMiddleware.Service<ResponseCache>()("renderowl/http/ResponseCache") {
+export class ResponseCache extends HttpApiMiddleware.Service<ResponseCache>()(
+  "renderowl/http/ResponseCache",
+) {
   static readonly layer = Layer.effect(
     ResponseCache,
     Effect.map(TaggedCache, (cache) => (handler, { endpoint }) => {

@@ -301,6 +301,8 @@ export class GroupCommit {
   }
 
   #committed(recorded: ReadonlyArray<RecordedEvent>): void {
+    // Every append of the group was refused.
+    if (recorded.length === 0) return
     this.#head += recorded.length
     this.#stats.commits++
     this.#stats.events += recorded.length

@@ -37,8 +37,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.record({ _tag: fc.constant("Write" as const), thing: fc.nat(2) }) },
-  { weight: 5, arbitrary: fc.record({ _tag: fc.constant("Turns" as const), count: fc.integer({ min: 1, max: 4 }) }) },
-  { weight: 2, arbitrary: fc.record({ _tag: fc.constant("Pass" as const), ms: fc.constantFrom(10, 100, 300) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ _tag: fc.constant("Turns" as const), count: fc.integer({ min: 1, max: 4 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ _tag: fc.constant("Pass" as const), ms: fc.constantFrom(10, 100, 300) }),
+  },
   { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Leave" as const), reader: fc.nat(5) }) },
   { weight: 1, arbitrary: fc.constant({ _tag: "Restart" as const }) },
   { weight: 1, arbitrary: fc.constant({ _tag: "Crash" as const }) },

@@ -146,34 +146,65 @@ describe("the tagged cache", () => {
     }),
   )
 
-  it.effect("answers outlive a restart, without those that were invalidated; another program begins empty", () =>
-    Effect.gen(function* () {
-      const filename = yield* cacheFile
-      const first = yield* openClosable({ filename })
-      yield* keep(first.cache, "a", "A", { tags: ["t"] })
-      yield* keep(first.cache, "b", "B", { tags: ["u"] })
-      yield* written
-      first.cache.invalidate(["t"], { position: 7, of: "seven" })
-      yield* keep(first.cache, "c", "C", { ttlMs: 10_000 })
-      yield* first.close
+  it.effect(
+    "answers outlive a restart, without those that were invalidated; another program begins empty",
+    () =>
+      Effect.gen(function* () {
+        const filename = yield* cacheFile
+        const first = yield* openClosable({ filename })
+        yield* keep(first.cache, "a", "A", { tags: ["t"] })
+        yield* keep(first.cache, "b", "B", { tags: ["u"] })
+        yield* written
+        first.cache.invalidate(["t"], { position: 7, of: "seven" })
+        yield* keep(first.cache, "c", "C", { ttlMs: 10_000 })
+        yield* first.close
 
-      const second = yield* openClosable({ filename })
-      assert.deepStrictEqual(
-        ["a", "b", "c"].map((key) => kept(second.cache, key)),
-        [undefined, "B", "C"],
-      )
-      assert.deepStrictEqual(second.cache.mark(), { position: 7, of: "seven" })
-      assert.strictEqual(second.cache.invalidate(["u"]), 1)
-      yield* second.close
-      yield* TestClock.adjust(10_000)
-      const third = yield* openClosable({ filename })
-      assert.strictEqual(third.cache.stats().entries, 0)
-      yield* keep(third.cache, "d", "D")
-      yield* third.close
-      const other = yield* open({ filename, generation: "2" })
-      assert.strictEqual(kept(other, "d"), undefined)
-      assert.deepStrictEqual(other.mark(), { position: 0, of: "" })
-    }),
+        const second = yield* openClosable({ filename })
+        assert.deepStrictEqual(
+          ["a", "b", "c"].map((key) => kept(second.cache, key)),
+          [undefined, "B", "C"],
+        )
+        assert.deepStrictEqual(second.cache.mark(), { position: 7, of: "seven" })
+        assert.strictEqual(second.cache.invalidate(["u"]), 1)
+        yield* second.close
+        yield* TestClock.adjust(10_000)
+        const third = yield* openClosable({ filename })
+        assert.strictEqual(third.cache.stats().entries, 0)
+        yield* keep(third.cache, "d", "D")
+        yield* third.close
+        const other = yield* open({ filename, generation: "2" })
+        assert.strictEqual(kept(other, "d"), undefined)
+        assert.deepStrictEqual(other.mark(), { position: 0, of: "" })
+      }),
+  )
+
+  it.effect(
+    "a warm-up brings the newest answers into memory and runs every hook, also after one that fails",
+    () =>
+      Effect.gen(function* () {
+        const filename = yield* cacheFile
+        const first = yield* openClosable({ filename })
+        for (let i = 0; i < 100; i++) yield* keep(first.cache, `key ${i}`, `${i} `.repeat(100))
+        yield* first.close
+        const cache = yield* open({ filename, frontBytesMax: 30_000 })
+        assert.strictEqual(cache.stats().memory.entries, 0)
+        const ran: Array<string> = []
+        yield* cache.onWarmUp(
+          "fails",
+          Effect.andThen(
+            Effect.sync(() => void ran.push("fails")),
+            Effect.fail("no"),
+          ),
+        )
+        yield* cache.onWarmUp("asks", Effect.asVoid(keep(cache, "asked", "first")))
+        yield* cache.warmUp
+        const { bytes, entries } = cache.stats().memory
+        assert.isAbove(entries, 20)
+        assert.isAtMost(bytes, 30_000)
+        assert.deepStrictEqual(ran, ["fails"])
+        assert.strictEqual(kept(cache, "asked"), "first")
+        assert.strictEqual(kept(cache, "key 0"), "0 ".repeat(100))
+      }),
   )
 
   it.effect("hits, misses, evictions and invalidations are metrics", () =>
@@ -235,7 +266,10 @@ describe("a cache whose file is no good", () => {
       const bytes = readFileSync(filename)
       const at = bytes.indexOf("brown")
       assert.isAbove(at, 0)
-      writeFileSync(filename, Buffer.concat([bytes.subarray(0, at), Buffer.from("BROWN"), bytes.subarray(at + 5)]))
+      writeFileSync(
+        filename,
+        Buffer.concat([bytes.subarray(0, at), Buffer.from("BROWN"), bytes.subarray(at + 5)]),
+      )
       const again = yield* open({ filename })
       assert.strictEqual(again.stats().entries, 1)
       assert.strictEqual(kept(again, "key"), undefined)

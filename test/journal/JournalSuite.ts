@@ -54,6 +54,32 @@ export const journalSuite = (name: string, layer: Layer.Layer<Journal>) =>
       }).pipe(Effect.provide(layer)),
     )
 
+    it.effect(
+      "tells of a commit before the one who appended is answered, and only of what was committed",
+      () =>
+        Effect.gen(function* () {
+          const journal = yield* Journal
+          const order: Array<string> = []
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              yield* journal.onCommit((events) => {
+                order.push(`told ${events.map((event) => summary(event)[3]).join()}`)
+              })
+              const appended = (text: string, version: number) =>
+                Effect.matchEffect(journal.append([append("a", version, text)], AT), {
+                  onSuccess: () => Effect.sync(() => void order.push(`answered ${text}`)),
+                  onFailure: () => Effect.sync(() => void order.push(`refused ${text}`)),
+                })
+              yield* appended("1", 0)
+              yield* appended("2", 1)
+              yield* appended("x", 7)
+            }),
+          )
+          yield* journal.append([append("a", 2, "3")], AT)
+          expect(order).toEqual(["told 1", "answered 1", "told 2", "answered 2", "refused x"])
+        }).pipe(Effect.provide(layer)),
+    )
+
     it.effect("keeps who and what caused an event", () =>
       Effect.gen(function* () {
         const journal = yield* Journal

@@ -32,7 +32,9 @@ const shown = (id: string, state: ProjectState) =>
   HttpApiSchema.withHeaders({ body: toProjectJson(id, state), headers: { etag: etagOf(state.version) } })
 
 /** The versions that the caller has seen, as the actor takes them. */
-const expected = Effect.map(ExpectedVersions, (ifVersions) => (ifVersions === undefined ? {} : { ifVersions }))
+const expected = Effect.map(ExpectedVersions, (ifVersions) =>
+  ifVersions === undefined ? {} : { ifVersions },
+)
 
 export const ProjectsLive = HttpApiBuilder.group(
   ApiV1,
