@@ -3,7 +3,7 @@
  * and accepts what there is, it is answered without walking through the contract's middlewares. Whatever is not as plain
  * as that goes the whole way, and so does every endpoint behind a middleware that is not known here.
  *
- * It is there for its speed alone: the whole way took 29 µs of the processor for an answer from the cache, this one 19,
+ * It is there for its speed alone: the whole way took 29 µs of the processor for an answer from the cache, this one 18.5,
  * and a bare route 15 (measured).
  */
 import { Clock, Context, Effect, Exit, Layer, Redacted } from "effect"

@@ -40,7 +40,17 @@ export const prefixOf = (key: Redacted.Redacted<string>): string =>
   Redacted.value(key).slice(0, PREFIX_CHARACTERS)
 
 /** What is stored and looked up: SHA-256 of the whole key, 64 hexadecimal characters. */
-export const hash = (key: Redacted.Redacted<string>): string => sha256("sha256", Redacted.value(key), "hex")
+export const hash = (key: Redacted.Redacted<string>): string => {
+  let known = hashes.get(key)
+  if (known === undefined) {
+    known = sha256("sha256", Redacted.value(key), "hex")
+    hashes.set(key, known)
+  }
+  return known
+}
+
+/** A connection may show the same key with each of its requests; hashing it takes about a microsecond (measured). */
+const hashes = new WeakMap<Redacted.Redacted<string>, string>()
 
 /** Compares two hashes in a time that does not depend on where they differ. */
 export const equalHashes = (left: string, right: string): boolean => {
