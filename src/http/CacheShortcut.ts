@@ -58,7 +58,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
           if (!acceptsAnything(headers["accept"])) return undefined
           const principal = recognised(request)
           if (principal === undefined || !covers(principal.scopes, lookup.scopes)) return undefined
-          const response = cachedAnswer(cache, lookup, principal, request.url, now)
+          const response = cachedAnswer(cache, lookup, context, principal, now)
           return response === undefined ? undefined : answerConditional(response, headers["if-none-match"])
         }
         const handler = route.handler as Effect.Effect<Response, unknown>

@@ -15,6 +15,7 @@ import { type HttpApiEndpoint, HttpApiMiddleware } from "effect/http-api"
 import { Authorization } from "./Authorization.ts"
 import { producedTypes } from "./ProducedTypes.ts"
 import { PreconditionFailedProblem, PreconditionRequiredProblem } from "./RequestProblems.ts"
+import { newHeaders, varyOf, withHeaders } from "./ResponseHeaders.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
@@ -64,7 +65,7 @@ export const matchesNone = (header: string, etag: string): boolean => {
 /** What the answers of an endpoint to a GET say about themselves, unless they do so already. */
 export interface ValidationPolicy {
   readonly cacheControl: string
-  readonly vary: () => string | undefined
+  readonly vary: () => ReadonlyArray<string>
 }
 
 /**
@@ -74,15 +75,10 @@ export interface ValidationPolicy {
 export const validationPolicy = (endpoint: HttpApiEndpoint.Top): ValidationPolicy => {
   const isGuarded = endpoint.middlewares.has(Authorization)
   const byCaller = isGuarded ? ["authorization", "x-api-key"] : []
-  let vary: { readonly of: string } | undefined
+  let vary: ReadonlyArray<string> | undefined
   return {
     cacheControl: isGuarded ? "private, no-cache" : "no-cache",
-    vary: () => {
-      vary ??= {
-        of: [...byCaller, ...(endpoint.success.size > 1 ? negotiated(endpoint) : [])].join(", "),
-      }
-      return vary.of === "" ? undefined : vary.of
-    },
+    vary: () => (vary ??= endpoint.success.size > 1 ? [...byCaller, ...negotiated(endpoint)] : byCaller),
   }
 }
 
@@ -97,12 +93,11 @@ export const validated = (response: Response, policy: ValidationPolicy): Respons
   if (cacheControl?.includes("no-store") === true) return response
   const etag =
     headers["etag"] ?? (body._tag === "Uint8Array" ? `"${hashOf(body.text ?? body.body)}"` : undefined)
-  const vary = headers["vary"] ?? policy.vary()
+  const names = policy.vary()
+  const vary = names.length === 0 ? headers["vary"] : varyOf(headers, names)
   if (etag === headers["etag"] && cacheControl !== undefined && vary === headers["vary"]) return response
-  const complete: Record<string, string> = {
-    ...headers,
-    "cache-control": cacheControl ?? policy.cacheControl,
-  }
+  const complete = Object.assign(newHeaders(), headers)
+  complete["cache-control"] ??= policy.cacheControl
   if (etag !== undefined) complete["etag"] = etag
   if (vary !== undefined) complete["vary"] = vary
   return withHeaders(response, complete)
@@ -111,17 +106,11 @@ export const validated = (response: Response, policy: ValidationPolicy): Respons
 /** What a change answered is about that change: nobody may give it to the next who asks (RFC 9111 §5.2.2.5). */
 export const notKept = (response: Response): Response =>
   response.headers["cache-control"] === undefined
-    ? withHeaders(response, { ...response.headers, "cache-control": "no-store" })
+    ? withHeaders(response, Object.assign(newHeaders(), response.headers, { "cache-control": "no-store" }))
     : response
 
 const hashOf = (body: Uint8Array | string): string =>
   hash("sha256", body, "base64url").slice(0, HASH_CHARACTERS)
-
-/** By hand, since it is on every answer: see `withResponseHeaders`. */
-const withHeaders = (response: Response, record: Readonly<Record<string, string>>): Response => {
-  const headers = Object.assign(Object.create(Object.getPrototypeOf(response.headers) as object), record)
-  return Object.assign(Object.create(Object.getPrototypeOf(response) as object), response, { headers })
-}
 
 /** What a 304 has of the answer that it stands for (RFC 9110 §15.4.5). */
 const KEPT_HEADERS = ["cache-control", "etag", "vary", "content-location", "cache-status"] as const

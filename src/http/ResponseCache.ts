@@ -10,6 +10,7 @@ import type { Answer } from "../cache/Answer.ts"
 import { TaggedCache } from "../cache/TaggedCache.ts"
 import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
 import { Authorization } from "./Authorization.ts"
+import { CurrentApiVersion } from "./ApiVersion.ts"
 import { isWeak, validated, validationPolicy } from "./Conditional.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -52,8 +53,8 @@ export class ResponseCache extends HttpApiMiddleware.Service<ResponseCache>()(
       const validation = validationPolicy(endpoint)
       const compute = Effect.map(handler, (response) => validated(response, validation))
       return Effect.withFiber((fiber) => {
-        const { url } = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-        const key = policy.perPrincipal === true ? ownKey(principalIn(fiber.context), url) : url
+        const principal = policy.perPrincipal === true ? principalIn(fiber.context) : undefined
+        const key = keyOf(fiber.context, principal)
         if (ttlMs > 0) {
           const found = cache.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
           if (found !== undefined) return Effect.succeed(responseOf(found))
@@ -71,8 +72,16 @@ const ttlOf = ({ ttl }: CachePolicy): number => Duration.toMillis(ttl ?? 0)
 const principalIn = (context: Context.Context<never>): Principal =>
   Context.getUnsafe(context as Context.Context<CurrentPrincipal>, CurrentPrincipal)
 
-/** An id has no space in it, and neither has a URL. */
-const ownKey = (principal: Principal, url: string): string => `${principal.id} ${url}`
+/**
+ * What is asked for: the URL as the route knows it; whose answer it is; and the version that was asked for, where that is not
+ * the URL's own. None of them has a space in it, and no id is the name of a version.
+ */
+const keyOf = (context: Context.Context<never>, principal: Principal | undefined): string => {
+  const { url } = Context.getUnsafe(context, HttpServerRequest.HttpServerRequest)
+  const version = Context.get(context, CurrentApiVersion)?.name
+  const key = version === undefined || url.startsWith(`/${version}/`) ? url : `${version} ${url}`
+  return principal === undefined ? key : `${principal.id} ${key}`
+}
 
 /** What it takes to look up the answers of an endpoint. */
 export interface CacheLookup {
@@ -90,11 +99,11 @@ export const lookupOf = (endpoint: HttpApiEndpoint.Top): CacheLookup | undefined
 export const cachedAnswer = (
   cache: TaggedCache["Service"],
   { perPrincipal }: CacheLookup,
+  context: Context.Context<never>,
   principal: Principal,
-  url: string,
   now: number,
 ): Response | undefined => {
-  const found = cache.get(perPrincipal ? ownKey(principal, url) : url, now)
+  const found = cache.get(keyOf(context, perPrincipal ? principal : undefined), now)
   return found === undefined ? undefined : responseOf(found)
 }
 

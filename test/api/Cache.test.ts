@@ -77,12 +77,14 @@ describe("cached answers of RenderOwl", () => {
       const failing = { type: "system:fail", payload: { times: 1 }, max_attempts: 1 }
       const dead = (yield* client.post("/v1/jobs", failing, { prefer: "wait=10" })).json<Job>()
       const strong = yield* client.get(`/v1/jobs/${dead.id}`)
-      assert.strictEqual(strong.headers.get("etag"), `"${dead.version}"`)
+      // What is behind the version is the coding in which it was sent.
+      assert.match(strong.headers.get("etag")!, new RegExp(`^"${dead.version}(~\\w+)?"$`))
       const hit = yield* client.get(`/v1/jobs/${dead.id}`)
       assert.strictEqual(hit.headers.get("cache-status"), HIT)
       assert.strictEqual(hit.json<Job>().status, "dead_letter")
+      const seen = { "if-none-match": strong.headers.get("etag")! }
+      assert.strictEqual((yield* client.get(`/v1/jobs/${dead.id}`, seen)).status, 304)
       yield* client.post(`/v1/jobs/${dead.id}/retry`)
-      const seen = { "if-none-match": `"${dead.version}"` }
       assert.strictEqual((yield* client.get(`/v1/jobs/${dead.id}`, seen)).status, 200)
       yield* client.follow(`/v1/jobs/${dead.id}/events`)
       assert.strictEqual((yield* client.get(`/v1/jobs/${dead.id}`)).json<Job>().status, "completed")

@@ -7,6 +7,7 @@ import { HttpServer, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { join } from "node:path"
 import { TaggedCache } from "../../src/cache/TaggedCache.ts"
+import { ApiVersions, CurrentApiVersion } from "../../src/http/ApiVersion.ts"
 import { Authorization, requireScopes } from "../../src/http/Authorization.ts"
 import * as CacheShortcut from "../../src/http/CacheShortcut.ts"
 import { etagOf, ExpectedVersions, IfMatch, weakEtagOf } from "../../src/http/Conditional.ts"
@@ -40,6 +41,9 @@ const documents = HttpApiGroup.make("documents")
     HttpApiEndpoint.get("moving", "/moving/:id", { params, success: Document })
       .annotateMerge(requireScopes("jobs:read"))
       .annotateMerge(cached({ ttl: "1 minute", tags: ({ id }) => [id!] })),
+    HttpApiEndpoint.get("versioned", "/v1/versioned", { success: Document })
+      .annotateMerge(requireScopes())
+      .annotateMerge(cached({ ttl: "1 minute", tags: () => [] })),
     HttpApiEndpoint.get("plain", "/plain/:id", { params, success: Document }).annotateMerge(
       requireScopes("jobs:read"),
     ),
@@ -61,6 +65,11 @@ const documents = HttpApiGroup.make("documents")
 const open = HttpApiGroup.make("open").add(HttpApiEndpoint.get("about", "/about", { success: Document }))
 
 const api = contract(HttpApi.make("cached").add(documents, open))
+
+const versions = ApiVersions.make({
+  current: "v1",
+  versions: [{ name: "v1" }, { name: "v2", inherits: "v1" }],
+})
 
 /** What there is to read, and how often somebody had to read it. */
 export class Library extends Context.Service<
@@ -105,6 +114,8 @@ const handlers = HttpApiBuilder.group(
             { headers: { etag: weakEtagOf(1, "moving") } },
           ),
         ),
+      versioned: () =>
+        Effect.map(CurrentApiVersion, (version) => ({ id: "versioned", text: version?.name ?? "none" })),
       plain: ({ params: { id } }) => Effect.succeed({ id, text: "plain" }),
       either: () => Effect.succeed("text"),
       secret: () =>
@@ -158,7 +169,7 @@ export const layer = (way: "short" | "whole") => {
     Layer.provide([Authorization.layer, Contract.layer, ResponseCache.layer, IfMatch.layer]),
   )
   const shortened = way === "short" ? Layer.provide(routes, CacheShortcut.layer(api)) : routes
-  return Server.layer(Layer.provide(shortened, authenticator), { host: "127.0.0.1", port: 0 }).pipe(
+  return Server.layer(Layer.provide(shortened, authenticator), { host: "127.0.0.1", port: 0, versions }).pipe(
     Layer.provideMerge(Drain.layer),
     Layer.provideMerge([Library.layer, cacheLayer]),
   )

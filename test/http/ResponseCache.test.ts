@@ -138,6 +138,22 @@ for (const way of ["whole", "short"] as const) {
       }),
     )
 
+    it.effect("of one version are not another's", () =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 3; i++)
+          for (const [path, headers, version] of [
+            ["/v1/versioned", {}, "v1"],
+            ["/v2/versioned", {}, "v2"],
+            ["/versioned", { "api-version": "v2" }, "v2"],
+            ["/versioned", {}, "v1"],
+          ] as const) {
+            const answer = yield* call(path, { headers })
+            assert.deepStrictEqual(JSON.parse(answer.text), { id: "versioned", text: version })
+            if (i > 0) assert.strictEqual(answer.headers.get("cache-status"), hit, path)
+          }
+      }),
+    )
+
     it.effect("go with what they depend on", () =>
       Effect.gen(function* () {
         const cache = yield* TaggedCache

@@ -3,6 +3,7 @@ import { Cause, Effect, Exit, Layer, Schema } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { type ApiVersion, ApiVersions, hasFeature } from "../../src/http/ApiVersion.ts"
+import { unconditional } from "../../src/http/Conditional.ts"
 import { Contract, contract } from "../../src/http/Contract.ts"
 import * as Documentation from "../../src/http/Documentation.ts"
 import { serve } from "./PlainServer.ts"
@@ -50,7 +51,9 @@ const ApiV2 = contract(
       HttpApiEndpoint.get("list", "/v2/items", {
         success: Schema.Struct({ data: Schema.Array(ListedItem) }),
       }),
-      HttpApiEndpoint.delete("remove", "/v2/items/:id", { params: { id: Schema.String } }),
+      HttpApiEndpoint.delete("remove", "/v2/items/:id", { params: { id: Schema.String } }).annotateMerge(
+        unconditional("nothing is lost"),
+      ),
     ),
   ),
 )
