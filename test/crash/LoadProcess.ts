@@ -9,7 +9,7 @@ import { Cause, Clock, Effect, Layer, Random, Schedule, Stream } from "effect"
 import { writeSync } from "node:fs"
 import { join } from "node:path"
 import { isJobEvent, PRIORITIES } from "../../src/jobs/JobEvents.ts"
-import { Queue } from "../../src/jobs/Queue.ts"
+import { type CommandError, type GovernError, Queue } from "../../src/jobs/Queue.ts"
 import { type QueueLimits, streamOfQueue } from "../../src/jobs/QueueBehavior.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as RenderOwl from "../../src/RenderOwl.ts"
@@ -174,6 +174,16 @@ const load = Effect.gen(function* () {
   )
 })
 
+/** Until there is room: the disk may be full at first, and a command that was refused then was not heard. */
+const insist = <A, R>(command: Effect.Effect<A, GovernError | CommandError, R>) =>
+  command.pipe(
+    Effect.retry({
+      schedule: Schedule.spaced(PAUSE_MS),
+      while: (error) => error._tag === "JournalError" && error.reason._tag === "StoreFull",
+    }),
+    Effect.ignore,
+  )
+
 /** Has every job that has not ended run as soon as it can, and waits until all have ended. */
 const drain = Effect.gen(function* () {
   const { reader } = yield* SqliteClient
@@ -182,13 +192,13 @@ const drain = Effect.gen(function* () {
     .prepare("SELECT id FROM job_overview WHERE status NOT IN ('completed', 'dead_letter', 'cancelled')")
     .all()
   yield* tell({ _tag: "Ready" })
-  yield* Effect.ignore(queue.resume(GOVERNED))
+  yield* insist(queue.resume(GOVERNED))
   const now = yield* Clock.currentTimeMillis
   yield* Effect.forEach(
     open,
     (row) => {
       const id = String(row["id"])
-      return Effect.andThen(Effect.ignore(queue.reschedule(id, now)), queue.await(id))
+      return Effect.andThen(insist(queue.reschedule(id, now)), queue.await(id))
     },
     { concurrency: "unbounded", discard: true },
   )
