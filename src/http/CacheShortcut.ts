@@ -3,8 +3,8 @@
  * and accepts what there is, it is answered without walking through the contract's middlewares. Whatever is not as plain
  * as that goes the whole way, and so does every endpoint behind a middleware that is not known here.
  *
- * It is there for its speed alone: the whole way took 29 µs of the processor for an answer from the cache, this one 18.5,
- * and a bare route 15 (measured).
+ * It is there for its speed alone: walking through the middlewares takes 10 µs of the processor, this way 2 (measured; an answer
+ * without either takes 20, most of it Node's, and a bare route's 15).
  */
 import { Clock, Context, Effect, Exit, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServerRequest, type HttpServerResponse } from "effect/http"

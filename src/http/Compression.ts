@@ -101,10 +101,18 @@ export const compressed = (
   )
 }
 
-const varying = (response: Response): Response => withHeaders(response, copied(response))
+/** An answer from the cache says so already, and need not be copied for it. */
+const varying = (response: Response): Response =>
+  response.headers["vary"]?.includes(BY_CODING) === true ? response : withHeaders(response, copied(response))
+
+const BY_CODING = "Accept-Encoding"
+
+/** The `Vary` of what may be sent compressed. */
+export const varyByCoding = (headers: Readonly<Record<string, string>>): string =>
+  varyOf(headers, [BY_CODING])
 
 const copied = ({ headers }: Response): Record<string, string> =>
-  Object.assign(newHeaders(), headers, { vary: varyOf(headers, ["Accept-Encoding"]) })
+  Object.assign(newHeaders(), headers, { vary: varyByCoding(headers) })
 
 const encoded = (response: Response, coding: Coding, body: Response["body"]): Response => {
   const headers = copied(response)
@@ -127,8 +135,9 @@ const tagOf = (etag: string, coding: Coding): string =>
 const notModified = (response: Response, request: Headers.Headers): Response => {
   const { etag } = response.headers
   const coding = preferredCoding(request["accept-encoding"])
+  if (coding === undefined) return varying(response)
   const headers = copied(response)
-  if (etag !== undefined && coding !== undefined) {
+  if (etag !== undefined) {
     const coded = tagOf(etag, coding)
     if (request["if-none-match"]?.includes(coded) === true) headers["etag"] = coded
   }

@@ -11,6 +11,7 @@ import { TaggedCache } from "../cache/TaggedCache.ts"
 import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
 import { Authorization } from "./Authorization.ts"
 import { CurrentApiVersion } from "./ApiVersion.ts"
+import { varyByCoding } from "./Compression.ts"
 import { isWeak, validated, validationPolicy } from "./Conditional.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -130,7 +131,10 @@ const responseOf = (answer: Answer): Response => {
       readonly type: string
       readonly headers: Record<string, string>
     }
-    const options = { contentType: type, headers: { ...headers, "cache-status": HIT } }
+    const options = {
+      contentType: type,
+      headers: { ...headers, vary: varyByCoding(headers), "cache-status": HIT },
+    }
     // Node sends a text together with the headers, and bytes after them.
     response = isText(type)
       ? HttpServerResponse.text(Buffer.from(answer.body).toString(), options)
