@@ -11,7 +11,12 @@ import { generationOf } from "./cache/Generation.ts"
 import { TaggedCache } from "./cache/TaggedCache.ts"
 import type { Settings } from "./Config.ts"
 import { DemoJobsLive } from "./domain/demo/DemoJobs.ts"
-import { adminKeyLayer, authenticatorLayer } from "./domain/keys/ApiKeys.ts"
+import { AuditTrail } from "./domain/audit/AuditTrail.ts"
+import { adminKeyLayer } from "./domain/keys/AdminKey.ts"
+import { ApiKeyList } from "./domain/keys/ApiKeyList.ts"
+import { ApiKeys } from "./domain/keys/ApiKeys.ts"
+import { authenticatorLayer } from "./domain/keys/KeyAuthenticator.ts"
+import { KeyUses } from "./domain/keys/KeyUses.ts"
 import { RenderEngine } from "./domain/renders/RenderEngine.ts"
 import { RenderFolder, RenderVideoLive } from "./domain/renders/RenderJob.ts"
 import { Renders } from "./domain/renders/Renders.ts"
@@ -23,6 +28,7 @@ import { Queue } from "./jobs/Queue.ts"
 import * as Scheduler from "./jobs/schedules/Scheduler.ts"
 import * as RenderOwl from "./RenderOwl.ts"
 import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
+import { TokenVerifier } from "./security/TokenVerifier.ts"
 import { Health } from "./telemetry/Health.ts"
 
 /** This folder: what is answered is made by what is in it. */
@@ -66,6 +72,13 @@ const logging = (settings: Settings) =>
     Layer.succeed(References.MinimumLogLevel, settings.logLevel),
   )
 
+/** Who is calling, what they may hand on, and what they did. */
+const identity = (settings: Settings) =>
+  Layer.mergeAll(authenticatorLayer, ApiKeys.layer, AuditTrail.layer).pipe(
+    Layer.provide(TokenVerifier.layer(settings.tokens)),
+    Layer.provideMerge([KeyUses.layer, ApiKeyList.layer]),
+  )
+
 /** RenderOwl as the settings say. */
 export const layer = (settings: Settings) => {
   const { dataDir } = settings
@@ -96,7 +109,7 @@ export const layer = (settings: Settings) => {
   }).pipe(
     Layer.provideMerge(Drain.layer),
     Layer.provide(cache(settings.cacheDbPath)),
-    Layer.provide([authenticatorLayer, cursorSecret(dataDir), Health.layer(healthChecks(dataDir))]),
+    Layer.provide([identity(settings), cursorSecret(dataDir), Health.layer(healthChecks(dataDir))]),
   )
   return stopTakingWork.pipe(
     Layer.provideMerge(server),

@@ -3,12 +3,14 @@
  * one stops it with an error that names the setting.
  */
 import { join } from "node:path"
-import { Config, Duration, Effect, Option, Schema, SchemaIssue } from "effect"
+import { Config, ConfigProvider, Duration, Effect, Option, Redacted, Result, Schema, SchemaIssue } from "effect"
 import { type CorsOptions, OriginList, originsOf } from "./http/Cors.ts"
 import * as Limits from "./http/Limits.ts"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
 import { STRICT_TRANSPORT_MODES } from "./http/ResponseHeaders.ts"
 import { ARCHIVE_AFTER_MIN } from "./jobs/Retention.ts"
+import { SECRET_BYTES_MIN, type TokenSettings } from "./security/TokenVerifier.ts"
+import * as WebUrl from "./security/WebUrl.ts"
 
 interface Setting {
   readonly name: string
@@ -70,6 +72,33 @@ export const ArchiveAge = Schema.DurationFromString.pipe(
   ),
 )
 
+/** A secret that cannot be tried out. */
+const JwtSecret = Schema.String.pipe(
+  Schema.check(
+    Schema.makeFilter(
+      (text) => Buffer.byteLength(text) >= SECRET_BYTES_MIN || `at least ${SECRET_BYTES_MIN} bytes`,
+    ),
+  ),
+)
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/
+
+/** Where keys are fetched: nobody on the way may exchange them. */
+const JwksUrl = Schema.String.pipe(
+  Schema.check(
+    Schema.makeFilter((text) => {
+      const url = Result.getOrUndefined(WebUrl.parse(text))
+      return (
+        (url !== undefined && (url.protocol === "https:" || LOOPBACK.test(url.hostname))) ||
+        "an https:// URL, or one on this machine"
+      )
+    }),
+  ),
+)
+
+/** What tokens name unless their issuer is another. */
+const JWT_PARTY = "renderowl"
+
 const SYNCHRONOUS = ["FULL", "NORMAL", "EXTRA", "OFF"] as const
 const VIDEO_ENCODERS = ["auto", "ffmpeg", "wasm"] as const
 
@@ -84,6 +113,58 @@ const EFFECT_LEVELS = {
   fatal: "Fatal",
   none: "None",
 } as const
+
+const tokenSettings = Config.all({
+  secret: setting(
+    "JWT_SECRET",
+    (name) => Config.option(Config.map(Config.schema(JwtSecret, name), Redacted.make)),
+    Option.none<Redacted.Redacted<string>>(),
+    `the secret of users' tokens (HS256), ${SECRET_BYTES_MIN} bytes or more; without it and JWKS_URL, there are none`,
+    "(none)",
+  ),
+  jwksUrl: setting(
+    "JWKS_URL",
+    (name) => Config.option(Config.schema(JwksUrl, name)),
+    Option.none<string>(),
+    "instead: where the issuer's public keys are (RS256, ES256, EdDSA)",
+    "(none)",
+  ),
+  issuer: setting(
+    "JWT_ISSUER",
+    (name) => Config.option(Config.NonEmptyString(name)),
+    Option.none<string>(),
+    "what the iss of a token must be; needed with JWKS_URL",
+    JWT_PARTY,
+  ),
+  audience: setting("JWT_AUDIENCE", Config.NonEmptyString, JWT_PARTY, "what the aud of a token must name"),
+})
+
+/** Settings that are good each for itself, and not together. */
+const conflict = (message: string): Effect.Effect<never, Config.ConfigError> =>
+  Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
+
+/** How users' tokens are checked; undefined: there are none. */
+const tokens = Config.mapEffect(
+  tokenSettings,
+  ({ audience, issuer, jwksUrl, secret }): Effect.Effect<TokenSettings | undefined, Config.ConfigError> => {
+    if (Option.isSome(secret)) {
+      // With both, a token could choose what it is checked with.
+      if (Option.isSome(jwksUrl)) return conflict("JWT_SECRET and JWKS_URL exclude each other: set one")
+      return Effect.succeed({
+        issuer: Option.getOrElse(issuer, () => JWT_PARTY),
+        audience,
+        keys: { _tag: "Secret", secret: secret.value },
+      })
+    }
+    if (Option.isNone(jwksUrl)) return Effect.undefined
+    if (Option.isNone(issuer)) return conflict("JWKS_URL needs JWT_ISSUER, the iss of its tokens")
+    return Effect.succeed({
+      issuer: issuer.value,
+      audience,
+      keys: { _tag: "JwkSet", url: new URL(jwksUrl.value) },
+    })
+  },
+)
 
 const all = Config.all({
   host: setting("HOST", Config.NonEmptyString, "127.0.0.1", "address to listen on"),
@@ -143,6 +224,7 @@ const all = Config.all({
     "auto" as (typeof VIDEO_ENCODERS)[number],
     "ffmpeg or wasm; auto takes ffmpeg when it is on the PATH",
   ),
+  tokens,
   problemBase: setting(
     "PROBLEM_BASE_URL",
     (name) => Config.map(Config.NonEmptyString(name), (url) => (url.endsWith("/") ? url : `${url}/`)),

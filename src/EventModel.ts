@@ -28,7 +28,12 @@ export const eventTypes: ReadonlyArray<EventType> = [
 ]
 
 /** A replay recognises nobody. */
-const NO_KEYS: RecognisedKeys["Service"] = { get: () => undefined, remember: () => {}, forgetAll: () => {} }
+const NO_KEYS: RecognisedKeys["Service"] = {
+  get: () => undefined,
+  generation: () => 0,
+  remember: () => {},
+  forgetAll: () => {},
+}
 
 /** Every inline projection, in the order in which they run. They remember rows, so each journal needs its own. */
 export const projections = (

@@ -15,6 +15,8 @@ import { CacheTagsLive } from "./CacheTags.ts"
 import { CacheLive } from "./internal/cache/Handlers.ts"
 import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
+import { ApiKeysLive } from "./v1/api-keys/Handlers.ts"
+import { AuditLive } from "./v1/audit/Handlers.ts"
 import { CompositionsLive } from "./v1/compositions/Handlers.ts"
 import { DeadLettersLive } from "./v1/dead-letters/Handlers.ts"
 import { EventsLive } from "./v1/events/Handlers.ts"
@@ -35,6 +37,8 @@ const groups = Layer.mergeAll(
   EventsLive,
   SchedulesLive,
   CacheLive,
+  ApiKeysLive,
+  AuditLive,
 )
 
 const v1: ApiVersion = { name: "v1" }

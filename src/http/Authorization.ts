@@ -2,8 +2,8 @@
  * Who may call a route. A group behind this middleware answers only to recognised callers and has a `CurrentPrincipal`;
  * each of its endpoints says which scopes it requires, with `requireScopes`. An endpoint that says nothing does not start.
  */
-import { Context, Effect, Layer, Redacted, type Types } from "effect"
-import { HttpServerRespondable, type HttpServerResponse } from "effect/http"
+import { Clock, Context, Effect, Layer, Option, Redacted, type Types } from "effect"
+import { HttpServerRequest, HttpServerRespondable, type HttpServerResponse } from "effect/http"
 import {
   type HttpApiEndpoint,
   type HttpApiGroup,
@@ -11,7 +11,7 @@ import {
   HttpApiSecurity,
   OpenApi,
 } from "effect/http-api"
-import { type AuthenticationError, Authenticator } from "../security/Authenticator.ts"
+import { type AuthenticationError, Authenticator, type Presentation } from "../security/Authenticator.ts"
 import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
 import { covers, type Scope } from "../security/Scope.ts"
 import {
@@ -19,6 +19,8 @@ import {
   InsufficientScopeProblem,
   InvalidApiKeyProblem,
   InvalidTokenProblem,
+  IpRestrictedProblem,
+  OriginRestrictedProblem,
   UnauthorizedProblem,
 } from "./AccessProblems.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
@@ -62,6 +64,8 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
       InvalidTokenProblem,
       ExpiredTokenProblem,
       InsufficientScopeProblem,
+      IpRestrictedProblem,
+      OriginRestrictedProblem,
       ServiceUnavailableProblem,
     ],
   },
@@ -77,13 +81,17 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
         credential: Redacted.Redacted<string>,
         required: ReadonlyArray<Scope>,
       ) =>
-        Effect.matchEffect(authenticator.authenticate(credential), {
-          // Answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
-          onFailure: (error) => HttpServerRespondable.toResponse(problemOf(error)),
-          onSuccess: (principal) =>
-            covers(principal.scopes, required)
-              ? Effect.provideService(handler, CurrentPrincipal, principal)
-              : HttpServerRespondable.toResponse(insufficient(principal, required)),
+        Effect.withFiber((fiber) => {
+          const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+          const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+          return Effect.matchEffect(authenticator.authenticate(credential, presentationOf(request, now)), {
+            // Answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
+            onFailure: (error) => HttpServerRespondable.toResponse(problemOf(error)),
+            onSuccess: (principal) =>
+              covers(principal.scopes, required)
+                ? Effect.provideService(handler, CurrentPrincipal, principal)
+                : HttpServerRespondable.toResponse(insufficient(principal, required)),
+          })
         })
 
       const scheme: (typeof Authorization)["Service"]["bearer"] = (
@@ -98,6 +106,13 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
   )
 }
 
+/** What a request tells about where its credential comes from. */
+const presentationOf = (request: HttpServerRequest.HttpServerRequest, now: number): Presentation => ({
+  now,
+  address: Option.getOrUndefined(request.remoteAddress),
+  origin: request.headers["origin"],
+})
+
 const problemOf = (error: AuthenticationError) => {
   switch (error._tag) {
     case "InvalidApiKey":
@@ -106,6 +121,10 @@ const problemOf = (error: AuthenticationError) => {
       return new InvalidTokenProblem({})
     case "ExpiredToken":
       return new ExpiredTokenProblem({ detail: `It expired at ${new Date(error.expiredAt).toISOString()}.` })
+    case "IpRestricted":
+      return new IpRestrictedProblem({})
+    case "OriginRestricted":
+      return new OriginRestrictedProblem({})
     case "AuthenticatorUnavailable":
       return new ServiceUnavailableProblem({})
   }

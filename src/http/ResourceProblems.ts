@@ -51,6 +51,14 @@ export class AutomationNotFoundProblem extends Problem<AutomationNotFoundProblem
   },
 ) {}
 
+export class ApiKeyNotFoundProblem extends Problem<ApiKeyNotFoundProblem>()("ApiKeyNotFoundProblem", {
+  slug: "api-key-not-found",
+  status: 404,
+  title: "No such API key",
+  cause: "No key has this id, or it belongs to another owner.",
+  cure: "Check the id against GET /v1/api-keys.",
+}) {}
+
 export class QueueNotFoundProblem extends Problem<QueueNotFoundProblem>()("QueueNotFoundProblem", {
   slug: "queue-not-found",
   status: 404,

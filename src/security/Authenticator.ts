@@ -16,20 +16,46 @@ export class ExpiredToken extends Schema.TaggedError<ExpiredToken>()("ExpiredTok
   expiredAt: Schema.Finite,
 }) {}
 
-/** Nobody can be recognised right now: the store of keys does not answer. */
+/** The key is good, and not to be used from this network address. */
+export class IpRestricted extends Schema.TaggedError<IpRestricted>()("IpRestricted", {}) {}
+
+/** The key is good, and not to be used by this web origin, or by none. */
+export class OriginRestricted extends Schema.TaggedError<OriginRestricted>()("OriginRestricted", {}) {}
+
+/** Nobody can be recognised right now: the store of keys, or the issuer of tokens, does not answer. */
 export class AuthenticatorUnavailable extends Schema.TaggedError<AuthenticatorUnavailable>()(
   "AuthenticatorUnavailable",
   {},
 ) {}
 
-export type AuthenticationError = InvalidApiKey | InvalidToken | ExpiredToken | AuthenticatorUnavailable
+export type AuthenticationError =
+  | InvalidApiKey
+  | InvalidToken
+  | ExpiredToken
+  | IpRestricted
+  | OriginRestricted
+  | AuthenticatorUnavailable
+
+/** What is known of the request that carries a credential. */
+export interface Presentation {
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** The network address of the client. */
+  readonly address: string | undefined
+  /** What the browser says about the page that sent the request. */
+  readonly origin: string | undefined
+}
 
 export class Authenticator extends Context.Service<
   Authenticator,
   {
-    /** Recognises the caller behind an API key or a token. Constant-time where it compares secrets. */
+    /**
+     * Recognises the caller behind an API key or a token. Constant-time where it compares secrets. A key that was
+     * recognised before is answered with an effect that is done already.
+     */
     readonly authenticate: (
       credential: Redacted.Redacted<string>,
+      presentation: Presentation,
     ) => Effect.Effect<Principal, AuthenticationError>
   }
 >()("renderowl/security/Authenticator") {}

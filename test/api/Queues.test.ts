@@ -247,6 +247,9 @@ describe("queues across a restart", () => {
         owner: yield* TypeId.make("user"),
         scopes,
         tier: "free",
+        expires_at: null,
+        allowed_ips: [],
+        allowed_origins: [],
       })
       return Redacted.value(key)
     }).pipe(Effect.provide(RenderOwl.layer({ database: { filename: join(dataDir, "queue.db") }, grace: 0 })))

@@ -5,6 +5,8 @@ import { HttpApi, OpenApi } from "effect/http-api"
 import { contract } from "../../http/Contract.ts"
 import { CacheApi } from "../internal/cache/Api.ts"
 import { SystemApi } from "../system/Api.ts"
+import { ApiKeysApi } from "./api-keys/Api.ts"
+import { AuditApi } from "./audit/Api.ts"
 import { CompositionsApi } from "./compositions/Api.ts"
 import { DeadLettersApi } from "./dead-letters/Api.ts"
 import { EventsApi } from "./events/Api.ts"
@@ -27,6 +29,8 @@ export const ApiV1 = contract(
       SchedulesApi,
       EventsApi,
       CacheApi,
+      ApiKeysApi,
+      AuditApi,
     )
     .annotateMerge(
       OpenApi.annotations({

@@ -5,6 +5,9 @@
 import { Effect, Schema } from "effect"
 import type { MailboxFull } from "../../actor/Mailbox.ts"
 import type { Quarantined } from "../../actor/ActorSystem.ts"
+import type { ApiKeyEnded, ApiKeyNotFound } from "../../domain/keys/ApiKey.ts"
+import type { ExpiryPassed, TooManyApiKeys } from "../../domain/keys/ApiKeys.ts"
+import type { GrantExceeded, ScopesNotHeld } from "../../domain/keys/KeyGrant.ts"
 import type {
   ProjectChangedMeanwhile,
   ProjectIsArchived,
@@ -12,10 +15,12 @@ import type {
 } from "../../domain/projects/Project.ts"
 import type { RenderError } from "../../domain/renders/RenderError.ts"
 import type { RenderNotFound } from "../../domain/renders/Renders.ts"
+import { ForbiddenProblem, InsufficientScopeProblem } from "../../http/AccessProblems.ts"
 import { fieldErrors } from "../../http/FieldError.ts"
 import * as ProblemMapper from "../../http/ProblemMapper.ts"
 import { PreconditionFailedProblem, ValidationFailedProblem } from "../../http/RequestProblems.ts"
 import {
+  ApiKeyNotFoundProblem,
   ConflictProblem,
   GoneProblem,
   IdempotencyKeyReusedProblem,
@@ -147,6 +152,25 @@ export const toProblem = ProblemMapper.make({
         return new ServiceUnavailableProblem({ detail: "The renderer is not available right now." })
     }
   },
+  ApiKeyNotFound: ({ id }: ApiKeyNotFound) =>
+    new ApiKeyNotFoundProblem({ detail: `No API key has the id ${id}.` }),
+  ApiKeyEnded: ({ id, status }: ApiKeyEnded) =>
+    new ConflictProblem({ detail: `The key ${id} is ${status}. Make another one.` }),
+  ScopesNotHeld: ({ held, required }: ScopesNotHeld) =>
+    new InsufficientScopeProblem({
+      detail: "A key may do no more than whoever makes, rotates or revokes it.",
+      required_scopes: required,
+      your_scopes: held,
+    }),
+  GrantExceeded: ({ what }: GrantExceeded) =>
+    new ForbiddenProblem({ detail: `The key's ${what} would go beyond your own.` }),
+  TooManyApiKeys: ({ max }: TooManyApiKeys) =>
+    new ConflictProblem({ detail: `The owner has ${max} keys already, which is as many as there may be.` }),
+  ExpiryPassed: (_: ExpiryPassed) =>
+    new ValidationFailedProblem({
+      detail: "The key would have ended before it began.",
+      errors: [{ field: "expires_at", code: "out_of_range", message: "must be in the future" }],
+    }),
   MailboxFull: (_: MailboxFull) => new MailboxFullProblem({}),
   Quarantined: (_: Quarantined) =>
     new ServiceUnavailableProblem({

@@ -1,89 +1,151 @@
 /**
- * Recognising callers by their API key, and the key of the first start: an empty installation makes one `admin` key,
- * says it once, and keeps it in a file that only its owner can read.
+ * API keys as their owners manage them: made, shown, rotated and revoked. Whoever is no administrator sees the keys of its
+ * own owner alone, and touches none that could do more than itself. The secret leaves in the answer to the command that
+ * made it, and is nowhere afterwards.
  */
 import { randomBytes } from "node:crypto"
-import { join } from "node:path"
-import { Console, Effect, Layer, Redacted } from "effect"
+import { Clock, Context, Effect, Layer, type Redacted, Schema, Semaphore } from "effect"
+import type { ActorError } from "../../actor/ActorSystem.ts"
+import type { EventMetadata, JournalError } from "../../journal/Journal.ts"
 import * as ApiKeyFormat from "../../security/ApiKeyFormat.ts"
-import { Authenticator, AuthenticatorUnavailable, InvalidApiKey } from "../../security/Authenticator.ts"
-import * as OwnerOnlyFile from "../../security/OwnerOnlyFile.ts"
-import { Principal } from "../../security/Principal.ts"
+import type { Principal } from "../../security/Principal.ts"
 import * as TypeId from "../../security/TypeId.ts"
-import { SqliteClient } from "../../sqlite/SqliteClient.ts"
-import { ApiKey } from "./ApiKey.ts"
-import { RecognisedKeys } from "./RecognisedKeys.ts"
+import { ApiKey, type ApiKeyEnded, ApiKeyNotFound, type ApiKeyState } from "./ApiKey.ts"
+import { ApiKeyList, type ListedKey } from "./ApiKeyList.ts"
+import { excess, type Grant, GrantExceeded, type ScopesNotHeld } from "./KeyGrant.ts"
 
-/** In `DATA_DIR`. */
-const ADMIN_KEY_FILE = "admin.key"
+/** Keys of one owner that are not revoked. */
+export const KEYS_PER_OWNER_MAX = 1_000
 
-/** Index: the primary key. */
-const SELECT_BY_HASH = "SELECT stream FROM api_keys WHERE hash = ?"
-const SELECT_ANY = "SELECT 1 FROM api_keys LIMIT 1"
+/** A key that is wanted; what is left out is as its maker has it. */
+export interface NewApiKey extends Partial<Omit<Grant, "scopes">> {
+  readonly name: string
+  readonly scopes: Grant["scopes"]
+}
 
-/** An `Authenticator` for API keys. */
-export const authenticatorLayer = Layer.effect(
-  Authenticator,
-  Effect.gen(function* () {
-    const { reader } = yield* SqliteClient
-    const apiKey = yield* ApiKey.client
-    const recognised = yield* RecognisedKeys
+/** A key as it stands. */
+export interface ApiKeySnapshot {
+  readonly id: string
+  readonly state: ApiKeyState
+}
 
-    const lookUp = Effect.fnUntraced(function* (hash: string) {
-      const row = yield* Effect.try({
-        try: () => reader.prepare(SELECT_BY_HASH).get(hash),
-        catch: () => new AuthenticatorUnavailable(),
-      })
-      if (row === undefined) return yield* new InvalidApiKey()
-      const id = row["stream"] as string
-      const key = yield* Effect.mapError(apiKey(id).Get(), () => new AuthenticatorUnavailable())
-      // The index found the row by the hash; the comparison that decides takes the same time wherever they differ.
-      if (key.status !== "active" || !ApiKeyFormat.equalHashes(key.hash, hash))
-        return yield* new InvalidApiKey()
-      const { owner, scopes, tier } = key
-      const principal = new Principal({ id, kind: "api_key", owner, scopes, tier })
-      recognised.remember(hash, principal)
-      return principal
-    })
+/** A key with its secret. */
+export interface IssuedApiKey extends ApiKeySnapshot {
+  readonly secret: Redacted.Redacted<string>
+}
 
-    return Authenticator.of({
-      authenticate: (credential) => {
-        const hash = ApiKeyFormat.hash(credential)
-        const known = recognised.get(hash)
-        if (known !== undefined) return Effect.succeed(known)
-        const isKey = ApiKeyFormat.isWellFormed(Redacted.value(credential))
-        return isKey ? lookUp(hash) : Effect.fail(new InvalidApiKey())
-      },
-    })
-  }),
-)
+/** The owner has as many keys as it may have. */
+export class TooManyApiKeys extends Schema.TaggedError<TooManyApiKeys>()("TooManyApiKeys", {
+  max: Schema.Int,
+}) {}
 
-/**
- * Makes sure that somebody can get in: with no key in the journal, takes over the one in `dataDir` or makes a new one
- * and prints it.
- */
-export const adminKeyLayer = (dataDir: string) =>
-  Layer.effectDiscard(
+/** The key would have ended before it began. */
+export class ExpiryPassed extends Schema.TaggedError<ExpiryPassed>()("ExpiryPassed", {}) {}
+
+type Beyond = ScopesNotHeld | GrantExceeded
+
+export class ApiKeys extends Context.Service<
+  ApiKeys,
+  {
+    readonly create: (
+      by: Principal,
+      wanted: NewApiKey,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<IssuedApiKey, Beyond | TooManyApiKeys | ExpiryPassed | ActorError>
+    /** The key, if `by` may see it. */
+    readonly get: (by: Principal, id: string) => Effect.Effect<ApiKeySnapshot, ApiKeyNotFound | ActorError>
+    /** The keys that `by` may see, newest first, without revoked ones. */
+    readonly page: (
+      by: Principal,
+      page: { readonly before: number; readonly limit: number },
+    ) => Effect.Effect<ReadonlyArray<ListedKey>, JournalError>
+    /** Gives the key another secret; the one before goes on for `overlapMs`, and one before that ends. */
+    readonly rotate: (
+      by: Principal,
+      id: string,
+      overlapMs: number,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<IssuedApiKey, Beyond | ApiKeyNotFound | ApiKeyEnded | ActorError>
+    /** Ends the key at once; again is no error. */
+    readonly revoke: (
+      by: Principal,
+      id: string,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, Beyond | ApiKeyNotFound | ActorError>
+  }
+>()("renderowl/domain/keys/ApiKeys") {
+  static readonly layer = Layer.effect(
+    ApiKeys,
     Effect.gen(function* () {
-      const { reader } = yield* SqliteClient
-      if (reader.prepare(SELECT_ANY).get() !== undefined) return
-      const path = join(dataDir, ADMIN_KEY_FILE)
-      // A crash between writing the file and the event leaves the file: the next start uses it.
-      const stored = (yield* OwnerOnlyFile.read(path)) ?? ""
-      const isNew = !ApiKeyFormat.isWellFormed(stored)
-      const key = isNew
-        ? ApiKeyFormat.generate(randomBytes(ApiKeyFormat.RANDOM_BYTES))
-        : Redacted.make(stored)
-      if (isNew) yield* OwnerOnlyFile.write(path, Redacted.value(key))
       const apiKey = yield* ApiKey.client
-      yield* apiKey(yield* TypeId.make("key")).Create({
-        name: "admin",
-        prefix: ApiKeyFormat.prefixOf(key),
-        hash: ApiKeyFormat.hash(key),
-        owner: yield* TypeId.make("user"),
-        scopes: ["admin"],
-        tier: "enterprise",
+      const list = yield* ApiKeyList
+      // One at a time, so that counting and adding are not torn apart.
+      const creating = yield* Semaphore.make(1)
+
+      /** What the caller has to give. A user's token limits how long the user is known, not what it may make. */
+      const grantOf = Effect.fnUntraced(function* ({ id, kind, owner, scopes, tier }: Principal) {
+        const own = { owner, scopes, tier, expires_at: null, allowed_ips: [], allowed_origins: [] }
+        if (kind !== "api_key" || scopes.includes("admin")) return own
+        // Revoked a moment ago, it has nothing to give any more.
+        const state = yield* Effect.catchTag(apiKey(id).Get(), "ApiKeyNotFound", Effect.die)
+        return state.status === "active" ? state : { ...state, scopes: [] }
       })
-      if (isNew) yield* Console.log(`Admin key (shown once, kept in ${path}): ${Redacted.value(key)}`)
+
+      const within = Effect.fnUntraced(function* (by: Principal, wanted: (own: Grant) => Grant) {
+        const own: Grant = yield* grantOf(by)
+        const grant = wanted(own)
+        const beyond = excess(own, grant)
+        return beyond === undefined ? grant : yield* Effect.fail(beyond)
+      })
+
+      const get = Effect.fnUntraced(function* (by: Principal, id: string) {
+        const state = yield* apiKey(id).Get()
+        const isVisible = by.scopes.includes("admin") || state.owner === by.owner
+        return isVisible ? { id, state } : yield* new ApiKeyNotFound({ id })
+      })
+
+      const newSecret = Effect.sync(() => {
+        const secret = ApiKeyFormat.generate(randomBytes(ApiKeyFormat.RANDOM_BYTES))
+        return { secret, prefix: ApiKeyFormat.prefixOf(secret), hash: ApiKeyFormat.hash(secret) }
+      })
+
+      return ApiKeys.of({
+        get,
+
+        page: (by, page) => list.page({ ...page, owner: by.scopes.includes("admin") ? undefined : by.owner }),
+
+        create: (by, { name, ...wanted }, metadata) =>
+          Effect.gen(function* () {
+            const { allowed_ips, allowed_origins, expires_at, owner, scopes, tier } = yield* within(
+              by,
+              (own) => ({ ...own, ...wanted }),
+            )
+            if (expires_at !== null && expires_at <= (yield* Clock.currentTimeMillis))
+              return yield* new ExpiryPassed()
+            if ((yield* list.count(owner)) >= KEYS_PER_OWNER_MAX)
+              return yield* new TooManyApiKeys({ max: KEYS_PER_OWNER_MAX })
+            const id = yield* TypeId.make("key")
+            const { secret, ...stored } = yield* newSecret
+            const key = { name, owner, scopes, tier, expires_at, allowed_ips, allowed_origins }
+            const state = yield* apiKey(id).Create({ ...key, ...stored }, metadata)
+            return { id, state, secret }
+          }).pipe(creating.withPermit),
+
+        rotate: Effect.fnUntraced(function* (by, id, overlapMs, metadata) {
+          const { state: key } = yield* get(by, id)
+          yield* within(by, () => key)
+          const previous_until = (yield* Clock.currentTimeMillis) + overlapMs
+          const { secret, ...stored } = yield* newSecret
+          const state = yield* apiKey(id).Rotate({ ...stored, previous_until }, metadata)
+          return { id, state, secret }
+        }),
+
+        revoke: Effect.fnUntraced(function* (by, id, metadata) {
+          const { state: key } = yield* get(by, id)
+          yield* within(by, () => key)
+          yield* apiKey(id).Revoke(undefined, metadata)
+        }),
+      })
     }),
   )
+}
