@@ -114,57 +114,59 @@ const EFFECT_LEVELS = {
   none: "None",
 } as const
 
-const tokenSettings = Config.all({
-  secret: setting(
-    "JWT_SECRET",
-    (name) => Config.option(Config.map(Config.schema(JwtSecret, name), Redacted.make)),
-    Option.none<Redacted.Redacted<string>>(),
-    `the secret of users' tokens (HS256), ${SECRET_BYTES_MIN} bytes or more; without it and JWKS_URL, there are none`,
-    "(none)",
-  ),
-  jwksUrl: setting(
-    "JWKS_URL",
-    (name) => Config.option(Config.schema(JwksUrl, name)),
-    Option.none<string>(),
-    "instead: where the issuer's public keys are (RS256, ES256, EdDSA)",
-    "(none)",
-  ),
-  issuer: setting(
-    "JWT_ISSUER",
-    (name) => Config.option(Config.NonEmptyString(name)),
-    Option.none<string>(),
-    "what the iss of a token must be; needed with JWKS_URL",
-    JWT_PARTY,
-  ),
-  audience: setting("JWT_AUDIENCE", Config.NonEmptyString, JWT_PARTY, "what the aud of a token must name"),
-})
+const tokenSettings = () =>
+  Config.all({
+    secret: setting(
+      "JWT_SECRET",
+      (name) => Config.option(Config.map(Config.schema(JwtSecret, name), Redacted.make)),
+      Option.none<Redacted.Redacted<string>>(),
+      `the secret of users' tokens (HS256), ${SECRET_BYTES_MIN} bytes or more; without it and JWKS_URL, there are none`,
+      "none",
+    ),
+    jwksUrl: setting(
+      "JWKS_URL",
+      (name) => Config.option(Config.schema(JwksUrl, name)),
+      Option.none<string>(),
+      "instead: where the issuer's public keys are (RS256, ES256, EdDSA)",
+      "none",
+    ),
+    issuer: setting(
+      "JWT_ISSUER",
+      (name) => Config.option(Config.NonEmptyString(name)),
+      Option.none<string>(),
+      "what the iss of a token must be; needed with JWKS_URL",
+      JWT_PARTY,
+    ),
+    audience: setting("JWT_AUDIENCE", Config.NonEmptyString, JWT_PARTY, "what the aud of a token must name"),
+  })
 
 /** Settings that are good each for itself, and not together. */
 const conflict = (message: string): Effect.Effect<never, Config.ConfigError> =>
   Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
 
 /** How users' tokens are checked; undefined: there are none. */
-const tokens = Config.mapEffect(
-  tokenSettings,
-  ({ audience, issuer, jwksUrl, secret }): Effect.Effect<TokenSettings | undefined, Config.ConfigError> => {
-    if (Option.isSome(secret)) {
-      // With both, a token could choose what it is checked with.
-      if (Option.isSome(jwksUrl)) return conflict("JWT_SECRET and JWKS_URL exclude each other: set one")
+const tokens = () =>
+  Config.mapEffect(
+    tokenSettings(),
+    ({ audience, issuer, jwksUrl, secret }): Effect.Effect<TokenSettings | undefined, Config.ConfigError> => {
+      if (Option.isSome(secret)) {
+        // With both, a token could choose what it is checked with.
+        if (Option.isSome(jwksUrl)) return conflict("JWT_SECRET and JWKS_URL exclude each other: set one")
+        return Effect.succeed({
+          issuer: Option.getOrElse(issuer, () => JWT_PARTY),
+          audience,
+          keys: { _tag: "Secret", secret: secret.value },
+        })
+      }
+      if (Option.isNone(jwksUrl)) return Effect.undefined
+      if (Option.isNone(issuer)) return conflict("JWKS_URL needs JWT_ISSUER, the iss of its tokens")
       return Effect.succeed({
-        issuer: Option.getOrElse(issuer, () => JWT_PARTY),
+        issuer: issuer.value,
         audience,
-        keys: { _tag: "Secret", secret: secret.value },
+        keys: { _tag: "JwkSet", url: new URL(jwksUrl.value) },
       })
-    }
-    if (Option.isNone(jwksUrl)) return Effect.undefined
-    if (Option.isNone(issuer)) return conflict("JWKS_URL needs JWT_ISSUER, the iss of its tokens")
-    return Effect.succeed({
-      issuer: issuer.value,
-      audience,
-      keys: { _tag: "JwkSet", url: new URL(jwksUrl.value) },
-    })
-  },
-)
+    },
+  )
 
 const all = Config.all({
   host: setting("HOST", Config.NonEmptyString, "127.0.0.1", "address to listen on"),
@@ -224,7 +226,7 @@ const all = Config.all({
     "auto" as (typeof VIDEO_ENCODERS)[number],
     "ffmpeg or wasm; auto takes ffmpeg when it is on the PATH",
   ),
-  tokens,
+  tokens: tokens(),
   problemBase: setting(
     "PROBLEM_BASE_URL",
     (name) => Config.map(Config.NonEmptyString(name), (url) => (url.endsWith("/") ? url : `${url}/`)),

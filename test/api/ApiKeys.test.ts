@@ -69,7 +69,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("API
       const refused = yield* reader.post("/v1/projects", { name: "no" })
       assert.strictEqual(refused.status, 403)
       assert.strictEqual(refused.problem, "insufficient-scope")
-      assert.deepInclude(refused.json(), {
+      assert.deepInclude(refused.json<object>(), {
         required_scopes: ["projects:write"],
         your_scopes: ["projects:read"],
       })
@@ -103,7 +103,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("API
     Effect.gen(function* () {
       const { client } = yield* SharedServer
       const limits = {
-        tier: "creator",
+        tier: "creator" as const,
         owner: OWNER,
         expires_at: later(HOUR_MS),
         allowed_ips: ["127.0.0.0/8"],
@@ -125,7 +125,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("API
       }
       const parent = yield* holder(client, own)
       const head = journalHead(dataDir)
-      const scopes = ["jobs:read"]
+      const scopes = ["jobs:read"] as const
       const beyond: ReadonlyArray<readonly [object, string]> = [
         [{ scopes: ["admin"] }, "insufficient-scope"],
         [{ scopes: ["jobs:read", "jobs:write"] }, "insufficient-scope"],
@@ -143,7 +143,12 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("API
         assert.strictEqual(answer.problem, problem, JSON.stringify(wanted))
       }
       assert.strictEqual(journalHead(dataDir), head)
-      const less = { scopes, tier: "free", expires_at: later(HOUR_MS / 2), allowed_ips: ["10.1.2.3"] }
+      const less = {
+        scopes,
+        tier: "free" as const,
+        expires_at: later(HOUR_MS / 2),
+        allowed_ips: ["10.1.2.3"],
+      }
       assert.deepInclude(yield* create(parent.client, less), { ...less, allowed_ips: ["10.1.2.3/32"] })
       const admin = yield* holder(client, { scopes: ["admin"], expires_at: later(HOUR_MS) })
       yield* create(admin.client, { scopes: ["admin"], owner: OTHER_OWNER, expires_at: null })
@@ -197,7 +202,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("API
           if (method === "GET") continue
           const answer = yield* manager.client.request(method, `/v1/api-keys/${stronger.id}${path}`, body)
           assert.strictEqual(answer.problem, "insufficient-scope")
-          assert.deepInclude(answer.json(), { required_scopes: ["admin"] })
+          assert.deepInclude(answer.json<object>(), { required_scopes: ["admin"] })
         }
         assert.strictEqual(journalHead(dataDir), head)
         assert.strictEqual((yield* manager.client.request("DELETE", `/v1/api-keys/${mine.id}`)).status, 204)
@@ -336,7 +341,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("API
         [{ scopes, name: "" }, ["name invalid_length"]],
         [{ scopes: [] }, ["scopes invalid_length"]],
         [{ scopes: ["jobs:everything"] }, ["scopes.0 invalid_value"]],
-        [{ scopes: ["jobs:read", "jobs:read"] }, ["scopes invalid_value"]],
+        [{ scopes: ["jobs:read", "jobs:read"] }, ["scopes invalid_length"]],
         [{ scopes, tier: "gold" }, ["tier invalid_value"]],
         [{ scopes, owner: "key_01k8w3e5r7fm2vx9q4ztd6yhbn" }, ["owner invalid_format"]],
         [{ scopes, expires_at: "tomorrow" }, ["expires_at invalid_format"]],
