@@ -1,5 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as AuditTrail from "../../src/domain/audit/AuditTrail.ts"
+import * as ApiKeyList from "../../src/domain/keys/ApiKeyList.ts"
+import * as KeyUses from "../../src/domain/keys/KeyUses.ts"
 import * as ProjectList from "../../src/domain/projects/ProjectList.ts"
 import * as JobList from "../../src/jobs/JobList.ts"
 import * as JobStore from "../../src/jobs/JobStore.ts"
@@ -24,7 +27,17 @@ const planOf = (sql: string) =>
       .map((row) => row["detail"] as string),
   )
 
-const modules = { JobStore, KeyedRows, JobList, QueueStats, EventRows, ProjectList }
+const modules = {
+  JobStore,
+  KeyedRows,
+  JobList,
+  QueueStats,
+  EventRows,
+  ProjectList,
+  ApiKeyList,
+  KeyUses,
+  AuditTrail,
+}
 
 describe("every statement that people and queues wait for", () => {
   for (const [name, module] of Object.entries(modules)) {
@@ -45,6 +58,17 @@ describe("every statement that people and queues wait for", () => {
     ],
     ["when a lane's next job is due", JobStore.SELECT_NEXT_DUE, "COVERING INDEX jobs_waiting"],
     ["who holds a lease", JobStore.SELECT_PROCESSING, "INDEX jobs_processing"],
+    [
+      "what one caller did",
+      AuditTrail.SELECT_AUDITED_BY,
+      "INDEX events_audited_by (<expr>=? AND recorded_at>? AND recorded_at<?)",
+    ],
+    [
+      "what all callers did",
+      AuditTrail.SELECT_AUDITED,
+      "INDEX events_audited (recorded_at>? AND recorded_at<?)",
+    ],
+    ["the keys of an owner", ApiKeyList.SELECT_KEYS_OF_OWNER, "COVERING INDEX issued_keys_of_owner"],
     ["the job of a key", JobStore.SELECT_BY_KEY, "PRIMARY KEY (queue=? AND key=?)"],
     ["the scheduled jobs of a lane", QueueStats.SELECT_SCHEDULED, "COVERING INDEX jobs_waiting"],
     ["the oldest job of a lane", QueueStats.SELECT_OLDEST, "COVERING INDEX jobs_waiting"],

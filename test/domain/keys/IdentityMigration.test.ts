@@ -1,0 +1,55 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { join } from "node:path"
+import { Migrations } from "../../../src/sqlite/Migrations.ts"
+import { SqliteDatabase } from "../../../src/sqlite/SqliteDatabase.ts"
+import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
+
+const IDENTITY = "identity"
+
+const created = (scopes: ReadonlyArray<string>) =>
+  JSON.stringify({ name: "old", prefix: "ro_live_x", hash: "x", owner: "user_1", scopes, tier: "free" })
+
+const rows = (database: SqliteDatabase, sql: string) =>
+  database
+    .prepareUncached(sql)
+    .all()
+    .map((row) => ({ ...row }))
+
+describe("the migration of identity", () => {
+  it.effect("keeps the keys of earlier releases open, and takes them along on the way back", () =>
+    Effect.gen(function* () {
+      const database = yield* Effect.acquireRelease(
+        Effect.map(temporaryFolder, (folder) => SqliteDatabase.open({ filename: join(folder, "test.db") })),
+        (database) => Effect.sync(() => database.close()),
+      )
+      const all = yield* Migrations.load(Migrations.defaultFolder)
+      const at = all.findIndex(({ name }) => name === IDENTITY)
+      yield* Migrations.run(database, all.slice(0, at))
+      const insert = database.prepare(
+        "INSERT INTO events (position, stream, version, type, revision, data, recorded_at) VALUES (?, ?, ?, ?, 1, ?, 0)",
+      )
+      insert.run(1, "key_1", 1, "ApiKeyCreated", created(["admin"]))
+      insert.run(2, "key_2", 1, "ApiKeyCreated", created(["jobs:read"]))
+      insert.run(3, "key_3", 1, "ApiKeyCreated", created(["jobs:read"]))
+      insert.run(4, "key_3", 2, "ApiKeyRevoked", "{}")
+      database.exec("INSERT INTO api_keys (hash, stream) VALUES ('h1', 'key_1'), ('h2', 'key_2')")
+
+      yield* Migrations.run(database, all.slice(0, at + 1))
+      assert.deepStrictEqual(rows(database, "SELECT hash, stream, current FROM api_keys ORDER BY hash"), [
+        { hash: "h1", stream: "key_1", current: 1 },
+        { hash: "h2", stream: "key_2", current: 1 },
+      ])
+      assert.deepStrictEqual(rows(database, "SELECT * FROM issued_keys ORDER BY position"), [
+        { position: 1, owner: "user_1", admin_until: Number.MAX_SAFE_INTEGER },
+        { position: 2, owner: "user_1", admin_until: null },
+      ])
+
+      yield* Migrations.rollback(database, all.slice(0, at + 1), 1)
+      assert.deepStrictEqual(rows(database, "SELECT hash, stream FROM api_keys ORDER BY hash"), [
+        { hash: "h1", stream: "key_1" },
+        { hash: "h2", stream: "key_2" },
+      ])
+    }).pipe(Effect.scoped),
+  )
+})
