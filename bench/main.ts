@@ -3,6 +3,7 @@
  * that take minutes run only when they are named. Every one prints its figures beside what they are to be held against,
  * measured in the same run.
  */
+import { auth } from "./auth.ts"
 import { cache } from "./cache.ts"
 import { compare } from "./compare.ts"
 import { drain } from "./drain.ts"
@@ -12,7 +13,7 @@ import { pickup } from "./pickup.ts"
 import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
 
-const short = { enqueue, drain, pickup, http, cache }
+const short = { enqueue, drain, pickup, http, cache, auth }
 const benchmarks = { ...short, scale, compare }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))

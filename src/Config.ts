@@ -3,7 +3,7 @@
  * one stops it with an error that names the setting.
  */
 import { join } from "node:path"
-import { Config, ConfigProvider, Duration, Effect, Option, Redacted, Result, Schema, SchemaIssue } from "effect"
+import { Config, Duration, Effect, Option, Redacted, Result, Schema, SchemaIssue } from "effect"
 import { type CorsOptions, OriginList, originsOf } from "./http/Cors.ts"
 import * as Limits from "./http/Limits.ts"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
@@ -114,60 +114,6 @@ const EFFECT_LEVELS = {
   none: "None",
 } as const
 
-const tokenSettings = () =>
-  Config.all({
-    secret: setting(
-      "JWT_SECRET",
-      (name) => Config.option(Config.map(Config.schema(JwtSecret, name), Redacted.make)),
-      Option.none<Redacted.Redacted<string>>(),
-      `the secret of users' tokens (HS256), ${SECRET_BYTES_MIN} bytes or more; without it and JWKS_URL, there are none`,
-      "none",
-    ),
-    jwksUrl: setting(
-      "JWKS_URL",
-      (name) => Config.option(Config.schema(JwksUrl, name)),
-      Option.none<string>(),
-      "instead: where the issuer's public keys are (RS256, ES256, EdDSA)",
-      "none",
-    ),
-    issuer: setting(
-      "JWT_ISSUER",
-      (name) => Config.option(Config.NonEmptyString(name)),
-      Option.none<string>(),
-      "what the iss of a token must be; needed with JWKS_URL",
-      JWT_PARTY,
-    ),
-    audience: setting("JWT_AUDIENCE", Config.NonEmptyString, JWT_PARTY, "what the aud of a token must name"),
-  })
-
-/** Settings that are good each for itself, and not together. */
-const conflict = (message: string): Effect.Effect<never, Config.ConfigError> =>
-  Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
-
-/** How users' tokens are checked; undefined: there are none. */
-const tokens = () =>
-  Config.mapEffect(
-    tokenSettings(),
-    ({ audience, issuer, jwksUrl, secret }): Effect.Effect<TokenSettings | undefined, Config.ConfigError> => {
-      if (Option.isSome(secret)) {
-        // With both, a token could choose what it is checked with.
-        if (Option.isSome(jwksUrl)) return conflict("JWT_SECRET and JWKS_URL exclude each other: set one")
-        return Effect.succeed({
-          issuer: Option.getOrElse(issuer, () => JWT_PARTY),
-          audience,
-          keys: { _tag: "Secret", secret: secret.value },
-        })
-      }
-      if (Option.isNone(jwksUrl)) return Effect.undefined
-      if (Option.isNone(issuer)) return conflict("JWKS_URL needs JWT_ISSUER, the iss of its tokens")
-      return Effect.succeed({
-        issuer: issuer.value,
-        audience,
-        keys: { _tag: "JwkSet", url: new URL(jwksUrl.value) },
-      })
-    },
-  )
-
 const all = Config.all({
   host: setting("HOST", Config.NonEmptyString, "127.0.0.1", "address to listen on"),
   port: setting("PORT", (name) => Config.schema(Port, name), 8000, "port to listen on; 0 takes a free one"),
@@ -226,7 +172,28 @@ const all = Config.all({
     "auto" as (typeof VIDEO_ENCODERS)[number],
     "ffmpeg or wasm; auto takes ffmpeg when it is on the PATH",
   ),
-  tokens: tokens(),
+  jwtSecret: setting(
+    "JWT_SECRET",
+    (name) => Config.option(Config.map(Config.schema(JwtSecret, name), Redacted.make)),
+    Option.none<Redacted.Redacted<string>>(),
+    `the secret that signs users' tokens (HS256), at least ${SECRET_BYTES_MIN} bytes`,
+    "none",
+  ),
+  jwksUrl: setting(
+    "JWKS_URL",
+    (name) => Config.option(Config.schema(JwksUrl, name)),
+    Option.none<string>(),
+    "where the public keys of their issuer are instead (RS256, ES256, EdDSA)",
+    "none",
+  ),
+  jwtIssuer: setting(
+    "JWT_ISSUER",
+    (name) => Config.option(Config.NonEmptyString(name)),
+    Option.none<string>(),
+    "what the iss of a token must be; needed with JWKS_URL",
+    JWT_PARTY,
+  ),
+  jwtAudience: setting("JWT_AUDIENCE", Config.NonEmptyString, JWT_PARTY, "what the aud of a token must name"),
   problemBase: setting(
     "PROBLEM_BASE_URL",
     (name) => Config.map(Config.NonEmptyString(name), (url) => (url.endsWith("/") ? url : `${url}/`)),
@@ -297,14 +264,43 @@ const corsOf = (
     : Effect.succeed({ origins, credentials })
 }
 
+/** How users' tokens are checked; undefined: there are none. */
+const tokensOf = (given: {
+  readonly secret: Option.Option<Redacted.Redacted<string>>
+  readonly jwksUrl: Option.Option<string>
+  readonly issuer: Option.Option<string>
+  readonly audience: string
+}): Effect.Effect<TokenSettings | undefined, Config.ConfigError> => {
+  const { audience, jwksUrl, secret } = given
+  const issuer = Option.getOrElse(given.issuer, () => JWT_PARTY)
+  if (Option.isSome(secret)) {
+    // With both, a token could choose what it is checked with.
+    return Option.isSome(jwksUrl)
+      ? Effect.fail(refusal("JWKS_URL", "only without JWT_SECRET"))
+      : Effect.succeed({ issuer, audience, keys: { _tag: "Secret", secret: secret.value } })
+  }
+  if (Option.isNone(jwksUrl)) return Effect.undefined
+  return Option.isNone(given.issuer)
+    ? Effect.fail(refusal("JWT_ISSUER", "needed with JWKS_URL"))
+    : Effect.succeed({ issuer, audience, keys: { _tag: "JwkSet", url: new URL(jwksUrl.value) } })
+}
+
 const refusal = (name: string, message: string): Config.ConfigError =>
   new Config.ConfigError(
     new Schema.SchemaError(new SchemaIssue.Pointer([name], new SchemaIssue.InvalidValue({ message }))),
   )
 
 /** Every setting, and what follows from several. */
-const consistent = Config.mapEffect(all, ({ corsCredentials, corsOrigins, ...rest }) =>
-  Effect.map(corsOf(corsOrigins, corsCredentials), (cors) => ({ ...rest, cors })),
+const consistent = Config.mapEffect(
+  all,
+  ({ corsCredentials, corsOrigins, jwksUrl, jwtAudience, jwtIssuer, jwtSecret, ...rest }) =>
+    Effect.map(
+      Effect.all({
+        cors: corsOf(corsOrigins, corsCredentials),
+        tokens: tokensOf({ secret: jwtSecret, jwksUrl, issuer: jwtIssuer, audience: jwtAudience }),
+      }),
+      (together) => ({ ...rest, ...together }),
+    ),
 )
 
 /** The settings of this process. */

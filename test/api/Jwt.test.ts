@@ -103,8 +103,11 @@ describe("the settings of tokens", () => {
     [{ JWT_SECRET: "too short" }, 'at least 32 bytes at ["JWT_SECRET"]'],
     [{ JWKS_URL: "http://id.example.com/jwks", JWT_ISSUER: "x" }, '"JWKS_URL"'],
     [{ JWKS_URL: "file:///etc/keys", JWT_ISSUER: "x" }, '"JWKS_URL"'],
-    [{ JWKS_URL: "https://id.example.com/jwks" }, "JWKS_URL needs JWT_ISSUER"],
-    [{ JWKS_URL: "https://id.example.com/jwks", JWT_SECRET: secret }, "exclude each other"],
+    [{ JWKS_URL: "https://id.example.com/jwks" }, 'needed with JWKS_URL at ["JWT_ISSUER"]'],
+    [
+      { JWKS_URL: "https://id.example.com/jwks", JWT_SECRET: secret },
+      'only without JWT_SECRET at ["JWKS_URL"]',
+    ],
   ] as const)("%o do not start: %s", ([env, message]) =>
     Effect.gen(function* () {
       const refusal = (yield* Effect.flip(startFresh(env as Record<string, string>))) as NotStarted

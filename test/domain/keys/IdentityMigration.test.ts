@@ -14,7 +14,7 @@ const rows = (database: SqliteDatabase, sql: string) =>
   database
     .prepareUncached(sql)
     .all()
-    .map((row) => ({ ...row }))
+    .map((row) => Object.values(row))
 
 describe("the migration of identity", () => {
   it.effect("keeps the keys of earlier releases open, and takes them along on the way back", () =>
@@ -37,18 +37,18 @@ describe("the migration of identity", () => {
 
       yield* Migrations.run(database, all.slice(0, at + 1))
       assert.deepStrictEqual(rows(database, "SELECT hash, stream, current FROM api_keys ORDER BY hash"), [
-        { hash: "h1", stream: "key_1", current: 1 },
-        { hash: "h2", stream: "key_2", current: 1 },
+        ["h1", "key_1", 1],
+        ["h2", "key_2", 1],
       ])
       assert.deepStrictEqual(rows(database, "SELECT * FROM issued_keys ORDER BY position"), [
-        { position: 1, owner: "user_1", admin_until: Number.MAX_SAFE_INTEGER },
-        { position: 2, owner: "user_1", admin_until: null },
+        [1, "user_1", Number.MAX_SAFE_INTEGER],
+        [2, "user_1", null],
       ])
 
       yield* Migrations.rollback(database, all.slice(0, at + 1), 1)
       assert.deepStrictEqual(rows(database, "SELECT hash, stream FROM api_keys ORDER BY hash"), [
-        { hash: "h1", stream: "key_1" },
-        { hash: "h2", stream: "key_2" },
+        ["h1", "key_1"],
+        ["h2", "key_2"],
       ])
     }).pipe(Effect.scoped),
   )
