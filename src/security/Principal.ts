@@ -16,7 +16,7 @@ const PrincipalKind = Schema.Literals(["api_key", "user", "internal"])
 
 /** A recognised caller. */
 export class Principal extends Schema.Class<Principal>("Principal")({
-  /** The key's own id (`key_…`), the user's (`user_…`), or the name of an internal caller. */
+  /** The key's own id (`key_…`), the user's (`user_…`, or `user:` and the subject of a token), or the name of an internal caller. */
   id: Schema.String,
   kind: PrincipalKind,
   /** The user on whose behalf it acts. */
