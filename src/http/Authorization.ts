@@ -107,7 +107,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
 }
 
 /** What a request tells about where its credential comes from. */
-const presentationOf = (request: HttpServerRequest.HttpServerRequest, now: number): Presentation => ({
+export const presentationOf = (request: HttpServerRequest.HttpServerRequest, now: number): Presentation => ({
   now,
   address: Option.getOrUndefined(request.remoteAddress),
   origin: request.headers["origin"],

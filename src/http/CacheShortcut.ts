@@ -15,7 +15,7 @@ import { TaggedCache } from "../cache/TaggedCache.ts"
 import { Authenticator } from "../security/Authenticator.ts"
 import type { Principal } from "../security/Principal.ts"
 import { covers } from "../security/Scope.ts"
-import { Authorization, requiredScopes } from "./Authorization.ts"
+import { Authorization, presentationOf, requiredScopes } from "./Authorization.ts"
 import { answerConditional } from "./Conditional.ts"
 import { Contract } from "./Contract.ts"
 import { cachedAnswer, type CacheLookup, lookupOf, ResponseCache } from "./ResponseCache.ts"
@@ -41,11 +41,15 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       const lookups = lookupsOf(api)
 
       /** The caller, if telling who that is takes no time. */
-      const recognised = ({ headers, source }: Request): Principal | undefined => {
+      const recognised = (request: Request, now: number): Principal | undefined => {
+        const { headers, source } = request
         const { authorization, "x-api-key": apiKey } = headers
         const credential = authorization === undefined ? apiKey : bearerOf(authorization)
         if (credential === undefined) return undefined
-        const known = authenticator.authenticate(redactedFor(source as IncomingMessage, credential))
+        const known = authenticator.authenticate(
+          redactedFor(source as IncomingMessage, credential),
+          presentationOf(request, now),
+        )
         return isKnown(known) ? known.value : undefined
       }
 
@@ -56,7 +60,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
           const request = Context.getUnsafe(context, HttpServerRequest.HttpServerRequest)
           const { headers } = request
           if (!acceptsAnything(headers["accept"])) return undefined
-          const principal = recognised(request)
+          const principal = recognised(request, now)
           if (principal === undefined || !covers(principal.scopes, lookup.scopes)) return undefined
           const response = cachedAnswer(cache, lookup, context, principal, now)
           return response === undefined ? undefined : answerConditional(response, headers["if-none-match"])

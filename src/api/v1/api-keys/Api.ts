@@ -5,6 +5,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { InsufficientScopeProblem, ForbiddenProblem } from "../../../http/AccessProblems.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
+import { unconditional } from "../../../http/Conditional.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
 import { InvalidRequestProblem, ValidationFailedProblem } from "../../../http/RequestProblems.ts"
 import { ApiKeyNotFoundProblem, ConflictProblem } from "../../../http/ResourceProblems.ts"
@@ -127,7 +128,9 @@ export class ApiKeysApi extends HttpApiGroup.make("api_keys")
       params,
       success: HttpApiSchema.NoContent,
       error: [ApiKeyNotFoundProblem, ...grantErrors, ...StoreProblems],
-    }),
+    }).annotateMerge(
+      unconditional("a key that may be in wrong hands must go at once, whatever was seen of it"),
+    ),
   )
   .middleware(Authorization)
   .annotateMerge(requireScopes("keys:write"))
