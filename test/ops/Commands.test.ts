@@ -44,7 +44,10 @@ describe("job history on the command line", () => {
           ["#2", "JobCompleted"],
         ],
       )
-      assert.match(live, /JobAttemptFailed {4}after running \w+: ToldToFail: not yet; next attempt in /)
+      assert.match(
+        live,
+        /JobAttemptFailed {4}after running \w+: ToldToFail: not yet; next attempt (in|at once)/,
+      )
       assert.match(live, /\n\ncompleted after 2 of \d attempts\nwaited .*\nprocessed .*\nin total .*\n$/)
       yield* server.process.end("SIGTERM")
 

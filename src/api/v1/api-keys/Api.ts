@@ -95,7 +95,6 @@ export class ApiKeysApi extends HttpApiGroup.make("api_keys")
       payload: NewApiKey,
       success: HttpApiSchema.WithHeaders(IssuedApiKeyJson.pipe(HttpApiSchema.status(201)), {
         location: Schema.String,
-        "cache-control": Schema.String,
       }),
       error: [ValidationFailedProblem, ConflictProblem, ...grantErrors, ...StoreProblems],
     }),
@@ -121,16 +120,14 @@ export class ApiKeysApi extends HttpApiGroup.make("api_keys")
           ),
         ),
       }),
-      success: HttpApiSchema.WithHeaders(IssuedApiKeyJson, { "cache-control": Schema.String }),
+      success: IssuedApiKeyJson,
       error: [ApiKeyNotFoundProblem, ConflictProblem, ...grantErrors, ...StoreProblems],
     }),
     HttpApiEndpoint.delete("revoke", "/v1/api-keys/:id", {
       params,
       success: HttpApiSchema.NoContent,
       error: [ApiKeyNotFoundProblem, ...grantErrors, ...StoreProblems],
-    }).annotateMerge(
-      unconditional("a key that may be in wrong hands must go at once, whatever was seen of it"),
-    ),
+    }).annotateMerge(unconditional("a key that may be in wrong hands ends at once, whatever was seen of it")),
   )
   .middleware(Authorization)
   .annotateMerge(requireScopes("keys:write"))

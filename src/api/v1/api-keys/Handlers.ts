@@ -18,9 +18,6 @@ import { type ApiKeyJson, OVERLAP_DEFAULT_MS } from "./Api.ts"
 
 const ApiKeysCursor = Cursor.make("api-keys", Schema.Struct({ position: Schema.Int }))
 
-/** Neither browsers nor what is between keep an answer with a key in it. */
-const NO_STORE = { "cache-control": "private, no-store" }
-
 const statusOf = ({ state }: ApiKeySnapshot, now: number) => {
   if (state.status === "revoked") return "revoked"
   return isExpired(state, now) ? "expired" : "active"
@@ -66,7 +63,7 @@ export const ApiKeysLive = HttpApiBuilder.group(
           const issued = yield* keys.create(yield* CurrentPrincipal, wanted, yield* requestMetadata)
           return HttpApiSchema.withHeaders({
             body: { ...(yield* toJson(issued)), key: Redacted.value(issued.secret) },
-            headers: { location: `/v1/api-keys/${issued.id}`, ...NO_STORE },
+            headers: { location: `/v1/api-keys/${issued.id}` },
           })
         }).pipe(toProblem),
 
@@ -92,10 +89,7 @@ export const ApiKeysLive = HttpApiBuilder.group(
         Effect.gen(function* () {
           const overlapMs = overlap_seconds === undefined ? OVERLAP_DEFAULT_MS : overlap_seconds * 1_000
           const issued = yield* keys.rotate(yield* CurrentPrincipal, id, overlapMs, yield* requestMetadata)
-          return HttpApiSchema.withHeaders({
-            body: { ...(yield* toJson(issued)), key: Redacted.value(issued.secret) },
-            headers: NO_STORE,
-          })
+          return { ...(yield* toJson(issued)), key: Redacted.value(issued.secret) }
         }).pipe(toProblem),
 
       revoke: ({ params: { id } }) =>
