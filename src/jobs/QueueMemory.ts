@@ -40,6 +40,8 @@ export class QueueMemory {
   #orphans: ReadonlyArray<VersionedJob> = []
   #expired: ReadonlyArray<string> = []
   #nextExpiryAt = NOW
+  /** Whether somebody else has added jobs to the tables since the last preparation began. */
+  #isBehind = false
   /** Lines of concurrency keys that the last turn has changed: who stands first there now? */
   #changedKeys = new Map<string, KeyPlace>()
   #retryAt = NEVER
@@ -96,6 +98,7 @@ export class QueueMemory {
     const self = this
     const { name, store } = this.#options
     return Effect.gen(function* () {
+      if (self.#isBehind) self.#catchUp()
       if (!self.#isTrusted) yield* self.#reload(now)
       if (self.#changedKeys.size > 0) yield* self.#lookAtKeys(now)
       for (const lane of self.window.lanes) {
@@ -116,8 +119,16 @@ export class QueueMemory {
     this.#retryAt = now + STORE_RETRY_DELAY_MS
   }
 
-  /** Jobs were added to the tables by somebody else. */
+  /**
+   * Jobs were added to the tables by somebody else. The next preparation looks for them; one under way must not: what it has
+   * read before them would take their place.
+   */
   notice(): void {
+    this.#isBehind = true
+  }
+
+  #catchUp(): void {
+    this.#isBehind = false
     this.window.invalidate()
     this.#nextExpiryAt = NOW
   }
