@@ -1,7 +1,7 @@
 /**
  * The one timer of a queue: it rings at the earliest moment that anybody has asked for, and never before it.
  */
-import { Effect, Fiber } from "effect"
+import { Clock, Effect, Fiber } from "effect"
 
 /** It rings at least this often, whatever was asked for. */
 const INTERVAL_MAX_MS = 3_600_000
@@ -25,7 +25,8 @@ export class QueueTimer {
     }
     const fiber = this.#fork(
       Effect.andThen(
-        Effect.sleep(Math.max(1, at - now)),
+        // From the moment at which it is set: the turn that asks for it began at `now`, and may have taken a while.
+        Effect.flatMap(Clock.currentTimeMillis, (set) => Effect.sleep(Math.max(1, at - set))),
         Effect.sync(() => {
           this.#set = undefined
           this.#ring()
