@@ -34,6 +34,13 @@ const typed = (type: string) =>
 
 const TYPES = [typed("quick"), typed("slow")]
 
+/** An error that cannot even be described: whoever tries to tell it to the queue fails. */
+const unspeakable = Object.defineProperty({}, "message", {
+  get: () => {
+    throw new Error("unspeakable")
+  },
+})
+
 const END: Readonly<Record<Outcome, Effect.Effect<unknown, unknown>>> = {
   complete: Effect.succeed("done"),
   fail: Effect.fail({ _tag: "Broken" }),
@@ -42,6 +49,7 @@ const END: Readonly<Record<Outcome, Effect.Effect<unknown, unknown>>> = {
   die: Effect.die("a defect of the handler"),
   interrupt: Effect.interrupt,
   hang: Effect.never,
+  vanish: Effect.fail(unspeakable),
 }
 
 export class Process {
@@ -90,9 +98,12 @@ export class Process {
   /** What only this process knows to be wrong with an event. */
   fault({ event, stream }: RecordedEvent): string | undefined {
     if (event._tag !== "JobStalled") return undefined
-    const { reason } = event as unknown as { readonly reason: string }
+    const { attempt, reason } = event as unknown as { readonly attempt: number; readonly reason: string }
+    const name = `${stream} ${attempt}`
     const { worker } = this.#world.reference.jobs.get(stream)!
-    if (reason === "lease_expired") return "the attempt was alive"
+    // One whose handler has just gone never begins; it may be found so before it is handed back.
+    const isLive = this.#world.begun.has(name) && !this.#world.vanished.has(name)
+    if (reason === "lease_expired" && isLive) return "the attempt was alive"
     if (reason === "process_lost" && worker === this.name) return "the process is alive"
     return undefined
   }
@@ -141,8 +152,11 @@ export class Process {
       if (started < attempt) world.break(`attempt ${attempt} of ${id} runs before it is stored`)
       if (self.running.has(id)) world.break(`two attempts of ${id} run at a time`)
       self.running.set(id, attempt)
+      world.begun.add(`${id} ${attempt}`)
       for (const [at, act] of acts.entries()) yield* self.#alive(self.#act(act, at, job))
-      return yield* END[outcomes[attempt - 1] ?? "complete"]
+      const outcome = outcomes[attempt - 1] ?? "complete"
+      if (outcome === "vanish") world.vanished.set(`${id} ${attempt}`, world.simulation.now)
+      return yield* END[outcome]
     }).pipe(
       Effect.ensuring(Effect.sync(() => void (self.running.get(id) === attempt && self.running.delete(id)))),
       self.#alive,

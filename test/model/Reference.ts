@@ -42,6 +42,8 @@ export class Reference {
   readonly jobs = new Map<string, ModelJob>()
   /** Who has an idempotency key: `<queue> <key>`. */
   readonly keys = new Map<string, ModelJob>()
+  /** Whether starts are to be in order. */
+  isInOrder = true
   readonly #queues = new Map<string, ModelQueue>()
 
   queue(name: string): ModelQueue {
@@ -63,7 +65,7 @@ export class Reference {
       return this.#enqueue(stream, event as Enqueued, position, at)
     if (event._tag === "JobEnqueued" || job === undefined) return "it is there already, or it is not there"
     const fault = this.#happen(job, event as Exclude<JobEvent, Enqueued>, at)
-    job.changedAt = at
+    job.changedAt = Math.max(job.changedAt, at)
     return fault
   }
 
@@ -90,7 +92,7 @@ export class Reference {
     if (isTaken) return "its idempotency key was taken"
     // A batch for several queues that comes in the same moment is too late or it is not.
     if (queue.draining && queue.drainedAt < at) return "its queue takes none"
-    if (expires_at <= Math.max(due_at, at)) return "it could never start in time"
+    if (event.due_at !== undefined && expires_at <= due_at) return "it could never start in time"
     const isUnknown = waitsFor.some((other) => !this.jobs.has(other))
     return isUnknown ? "it depends on a job that is not there" : undefined
   }
@@ -171,6 +173,7 @@ export class Reference {
     if (!this.#hasRoom(job)) return "its type or its key has no room"
     if (this.#running(job.queue).length >= (limits.concurrency ?? Infinity)) return "its queue has no room"
     if (this.#isSpent(job.queue, at, forgotten)) return "against the rate limit"
+    if (!this.isInOrder) return undefined
     const first = [...this.jobs.values()].find((other) => isBefore(other, job) && this.#isReady(other, at))
     return first === undefined ? undefined : `${first.id} comes first`
   }

@@ -14,6 +14,8 @@ import { Broken, World } from "./World.ts"
 const CLIENTS = 3
 const STEPS_MIN = 30
 const STEPS_MAX = 90
+/** How busy the event loop is: most are not, some longer than a lease lasts. */
+const LAGS_MS = [0, 0, 0, 0, 20, 2_000, 40_000]
 /** A client that is not done by then never will be. */
 const PATIENCE_MS = 86_400_000
 
@@ -25,6 +27,8 @@ const ANSWERS: ReadonlySet<Answer> = new Set([
   "AlreadyExpired",
   "IdempotencyKeyReused",
   "JobConflict",
+  // Of a queue that is about to end.
+  "MailboxFull",
   "QueueDraining",
   "QueueNotFound",
   "StoreFull",
@@ -76,6 +80,8 @@ export const run = (seed: number): World => {
   const [steps] = fc.sample(workload, { seed, numRuns: 1 }) as [Array<Step>]
   const world = new World(seed)
   const { simulation } = world
+  const lag = LAGS_MS[seed % LAGS_MS.length]!
+  if (lag > 0) world.lag(lag)
   const requests = steps.filter((next) => !isTrouble(next) && next.do !== "free disk")
   const actors = [troubles(steps)]
   for (let client = 0; client < CLIENTS; client++)

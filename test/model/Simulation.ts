@@ -10,6 +10,8 @@ import * as TypeId from "../../src/security/TypeId.ts"
 export const START = 1_700_000_000_000
 /** Tasks within one moment, above which nothing will ever come to rest. */
 const TASKS_PER_MOMENT_MAX = 200_000
+/** How often time goes by between two tasks, where it does. */
+const LAG_CHANCE = 0.005
 /** As Effect's own scheduler: a fiber that does not give way is made to. */
 const OPERATIONS_MAX = 2_048
 
@@ -39,6 +41,8 @@ export class Simulation {
   #sleepers: Array<Sleeper> = []
   #now = START
   readonly #context: Context.Context<never>
+  /** Up to so many milliseconds go by between two tasks, now and then, as they do while an event loop is busy. */
+  lag = 0
 
   constructor(seed: number) {
     this.#random = randomOf(seed)
@@ -123,12 +127,19 @@ export class Simulation {
   }
 
   #next(): () => void {
+    if (this.lag > 0 && this.#random() < LAG_CHANCE) this.#lose(1 + Math.floor(this.#random() * this.lag))
     const ready = this.#ready
     const at = Math.floor(this.#random() * ready.length)
     const task = ready[at]!
     ready[at] = ready.at(-1)!
     ready.pop()
     return task
+  }
+
+  /** Time goes on although there is work to do: sleepers who are due join those who are ready. */
+  #lose(millis: number): void {
+    this.#now += millis
+    while (this.nextAt <= this.#now) this.#ready.push(this.#sleepers.shift()!.wake)
   }
 
   #scheduler(): Scheduler.Scheduler {

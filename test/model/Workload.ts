@@ -3,8 +3,11 @@ import * as fc from "fast-check"
 import type { QueueLimits } from "../../src/jobs/QueueBehavior.ts"
 import { PRIORITIES, type DependencyFailurePolicy, type Priority } from "../../src/jobs/JobEvents.ts"
 
-/** How an attempt ends. `later` names the moment of its retry, `hang` runs into its time limit. */
-export const OUTCOMES = ["complete", "fail", "fatal", "later", "die", "interrupt", "hang"] as const
+/**
+ * How an attempt ends. `later` names the moment of its retry, `hang` runs into its time limit, and of one that does `vanish`
+ * nothing is left that could tell the queue: its lease runs out.
+ */
+export const OUTCOMES = ["complete", "fail", "fatal", "later", "die", "interrupt", "hang", "vanish"] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
 /** What a handler does: the same in each attempt, but for the end. When there is no outcome left, it completes. */

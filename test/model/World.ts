@@ -5,6 +5,7 @@
  */
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { JobStore } from "../../src/jobs/JobStore.ts"
+import { HEARTBEAT_INTERVAL_MS, LEASE_DURATION_MS } from "../../src/jobs/Leases.ts"
 import { Journal, type RecordedEvent } from "../../src/journal/Journal.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { storeOf } from "../jobs/QueueFixture.ts"
@@ -32,6 +33,10 @@ export class World {
   readonly reference = new Reference()
   /** Every event, in order. */
   readonly journal: Array<RecordedEvent> = []
+  /** Attempts that have begun, by job and attempt. */
+  readonly begun = new Set<string>()
+  /** When attempts have vanished. */
+  readonly vanished = new Map<string, number>()
   readonly store: Context.Context<Journal | JobStore | SqliteClient>
   readonly #scope = Scope.makeUnsafe()
   readonly #shadow: ShadowTables
@@ -47,6 +52,16 @@ export class World {
     this.store = this.#must(Layer.buildWithScope(Layer.fresh(storeOf(database)), this.#scope))
     this.#shadow = new ShadowTables(this.#must(Layer.buildWithScope(Layer.fresh(inMemory), this.#scope)))
     this.#must(this.#begin)
+  }
+
+  /**
+   * From now on time passes in the middle of things. A turn decides on what it knew when it began, and timers that are set
+   * in it are late by as much: so nothing is asked of the order of starts any more, nor that they come at once.
+   */
+  lag(millis: number): void {
+    this.simulation.lag = millis
+    this.reference.isInOrder = false
+    this.#wellAt = Number.POSITIVE_INFINITY
   }
 
   get process(): Process {
@@ -100,7 +115,7 @@ export class World {
 
   readonly freeDisk = Effect.suspend(() => {
     this.#isFull = false
-    this.#wellAt = this.simulation.now + RECOVERY_MS
+    this.#wellAt = Math.max(this.#wellAt, this.simulation.now + RECOVERY_MS)
     return Effect.provideContext(freeDisk, this.store)
   })
 
@@ -146,9 +161,19 @@ export class World {
     const leased = [...this.reference.jobs.values()]
       .filter(({ status }) => status === "processing")
       .map(({ attempt, id }) => `${id} ${attempt}`)
+      .filter((name) => !this.#hasVanished(name))
     const running = [...this.#process.running].map(([id, attempt]) => `${id} ${attempt}`)
     if (leased.toSorted().join() !== running.toSorted().join())
       throw new Broken(`leases: ${leased.join()}; attempts: ${running.join()}`)
+  }
+
+  /** Whether nothing is left of an attempt that has a lease. The next heartbeat after the lease has run out ends it. */
+  #hasVanished(name: string): boolean {
+    const at = this.vanished.get(name)
+    if (at === undefined) return false
+    const end = Math.max(at + LEASE_DURATION_MS, this.#wellAt) + HEARTBEAT_INTERVAL_MS
+    if (this.simulation.now > end) throw new Broken(`the lease of ${name} does not run out`)
+    return true
   }
 
   /** The projections' rows are the fold of the journal. */
@@ -162,6 +187,7 @@ export class World {
   /** Faults stop, whatever was held up is let go, and every job that was accepted comes to its end. */
   quiesce(): void {
     const { simulation, reference } = this
+    simulation.lag = 0
     simulation.run(this.freeDisk)
     for (const name of QUEUES)
       simulation.run(Effect.flatMap(this.#process.queue, (queue) => Effect.ignore(queue.resume(name))))
