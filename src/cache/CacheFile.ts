@@ -99,7 +99,7 @@ export class CacheFile {
       mmapBytes: 0,
     })
     try {
-      if (isBlank(database)) database.transaction(() => database.exec(SCHEMA))
+      if (database.isBlank) database.transaction(() => database.exec(SCHEMA))
       requireFormat(database)
       // Two processes would each believe that the entries are what they left behind.
       database.exec("PRAGMA locking_mode = EXCLUSIVE")
@@ -192,16 +192,8 @@ export const setAside = (filename: string): string => {
 
 const checksumOf = ({ body, head }: Answer): number => crc32(body, crc32(head))
 
-/** Nothing was ever made in it. */
-const isBlank = (database: SqliteDatabase): boolean =>
-  database.prepareUncached("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
-
-const pragma = (database: SqliteDatabase, name: "application_id" | "user_version"): unknown =>
-  database.prepareUncached(`PRAGMA ${name}`).get()?.[name]
-
 const requireFormat = (database: SqliteDatabase): void => {
-  if (pragma(database, "application_id") !== APPLICATION_ID)
+  if (database.pragma("application_id") !== APPLICATION_ID)
     throw new NotACacheFile("it is another program's database, or not a cache")
-  if (pragma(database, "user_version") !== FORMAT)
-    throw new CacheFileDamaged("it was made by another release")
+  if (database.pragma("user_version") !== FORMAT) throw new CacheFileDamaged("it was made by another release")
 }

@@ -9,6 +9,7 @@ import { type Answer, BEGINNING, type Mark } from "./Answer.ts"
 import { type Entry, EntryIndex, type IndexLimits, sizeOf } from "./EntryIndex.ts"
 import { FileStore } from "./FileStore.ts"
 import { Flights } from "./Flights.ts"
+import { letOthersRun } from "../sqlite/EventLoop.ts"
 
 const MEGABYTE = 1_000_000
 
@@ -288,7 +289,7 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
   const hooks: Array<{ readonly name: string; readonly hook: Effect.Effect<void, unknown> }> = []
   const warmUp = Effect.gen(function* () {
     for (const [i, entry] of wantedInFront().entries()) {
-      if (i % WARMED_TOGETHER === WARMED_TOGETHER - 1) yield* aTurn
+      if (i % WARMED_TOGETHER === WARMED_TOGETHER - 1) yield* letOthersRun
       // It may have gone meanwhile, or be in memory already.
       if (!index.has(entry) || entry.answer !== undefined) continue
       fetch(entry, yield* Clock.currentTimeMillis)
@@ -339,9 +340,6 @@ const make = Effect.fnUntraced(function* (options: CacheOptions) {
     stats,
   })
 })
-
-/** Everybody else first. */
-const aTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 /** Brings the metrics up to date now and then: a look-up of each on every hit would cost more than the hit. */
 const reporter = (context: Context.Context<never>) => {

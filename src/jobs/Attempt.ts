@@ -90,6 +90,7 @@ export const runAttempt = (
         return tellFailure(registration.job, lease, commands, cause)
       },
     })
+    // Interrupted: its lease is gone, and with it whoever could be told.
   }).pipe(Effect.catchCause(() => Effect.void))
 
 /** The handler on the decoded payload; its result as JSON. */

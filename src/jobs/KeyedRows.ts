@@ -1,7 +1,8 @@
 /**
  * Which job of a concurrency key comes next. Of the waiting jobs of one key in one lane only the first is in the index of
  * what could start; the others stand behind it. However many jobs a tenant has, it takes one place in the queue's window,
- * and whoever comes after it is found without looking through them.
+ * and whoever comes after it is found without looking through them. Where a key has several places, one more of its jobs
+ * comes to the front with each turn of the queue.
  */
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { type JobRow, ROW_STATUS, type RowChange } from "./JobRow.ts"

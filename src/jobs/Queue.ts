@@ -213,7 +213,8 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     fork: (effect) => fork(effect),
     dependencies: teller,
   })
-  // The queues of an earlier process: their leases are recovered and their timers set at once.
+  // The queues of an earlier process: their leases are recovered and their timers set at once. That process kept no more
+  // of them than this one may.
   for (const name of yield* store.queues) (yield* Effect.orDie(actors.of(name))).wake()
   yield* Effect.addFinalizer(() => actors.close(graceMs))
 

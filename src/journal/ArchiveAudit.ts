@@ -13,6 +13,7 @@ import { decodeStream, placesIn, type StoredStream, unpackBlock } from "./Archiv
 import { ArchiveError, ArchiveMissing, toArchiveError } from "./ArchiveError.ts"
 import { ArchiveFile } from "./ArchiveFile.ts"
 import { SELECT_HEAD, SELECT_VERSION } from "./EventRows.ts"
+import { letOthersRun } from "../sqlite/EventLoop.ts"
 
 /** Faults that are spelled out; all are counted. */
 const FAULTS_SHOWN = 20
@@ -110,7 +111,7 @@ export const auditArchive = ({
       for (const [index, { id }] of blocks.entries()) {
         yield* read(() => audit.block(file.database, id as number))
         onProgress(index + 1, blocks.length)
-        yield* aTurn
+        yield* letOthersRun
       }
       yield* read(() => audit.streams(file.database, totals))
     }
@@ -121,13 +122,11 @@ export const auditArchive = ({
       for (const row of rows) audit.claim(row["position"] as number)
       after = rows.at(-1)!["position"] as number
       onProgress(after, head)
-      yield* aTurn
+      yield* letOthersRun
     }
     if (positions) audit.requireAll()
     return audit.report()
   }).pipe(Effect.scoped)
-
-const aTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 const attempt = <A>(body: () => A): Effect.Effect<A, SqlError> =>
   Effect.try({ try: body, catch: (cause) => toSqlError(cause, "audit the archive") })

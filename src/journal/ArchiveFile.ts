@@ -88,7 +88,7 @@ export class ArchiveFile {
         mmapBytes: 0,
       })
       try {
-        if (mode === "create" && isBlank(database)) database.transaction(() => database.exec(SCHEMA))
+        if (mode === "create" && database.isBlank) database.transaction(() => database.exec(SCHEMA))
         requireFormat(database)
       } catch (cause) {
         database.close()
@@ -174,17 +174,10 @@ export class ArchiveFile {
   }
 }
 
-/** Nothing was ever made in it. */
-const isBlank = (database: SqliteDatabase): boolean =>
-  database.prepareUncached("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
-
-const pragma = (database: SqliteDatabase, name: "application_id" | "user_version"): unknown =>
-  database.prepareUncached(`PRAGMA ${name}`).get()?.[name]
-
 const requireFormat = (database: SqliteDatabase): void => {
-  if (pragma(database, "application_id") !== APPLICATION_ID)
+  if (database.pragma("application_id") !== APPLICATION_ID)
     throw new ArchiveCorrupt({ detail: "it is not an archive of RenderOwl" })
-  const format = pragma(database, "user_version")
+  const format = database.pragma("user_version")
   if (format !== FORMAT)
     throw new ArchiveCorrupt({
       detail: `it has the format ${String(format)}, and this release reads ${FORMAT}`,

@@ -12,6 +12,7 @@ import type { EventCatalog } from "./DomainEvent.ts"
 import { EVENT_COLUMNS, type EventRow, fromRow, SELECT_STREAM } from "./EventRows.ts"
 import type { GroupCommit } from "./GroupCommit.ts"
 import { JournalError, StoreFailed } from "./Journal.ts"
+import { letOthersRun } from "../sqlite/EventLoop.ts"
 
 /**
  * Streams and events that leave in one transaction, unless one stream has more: appends wait for it (measured: 64 jobs of
@@ -124,7 +125,7 @@ export const makeArchiving = (options: {
     let streams = 0
     let events = 0
     for (const batch of batchesOf(block)) {
-      yield* aTurn
+      yield* letOthersRun
       yield* requireEqual(batch)
       for (const gone of yield* commits.remove(batch)) {
         streams++
@@ -146,7 +147,7 @@ export const makeArchiving = (options: {
         return writer.prepare("PRAGMA freelist_count").get()!["freelist_count"] === 0
       }),
     )
-    return Effect.asVoid(Effect.repeat(Effect.andThen(aTurn, step), { until: (isDone) => isDone }))
+    return Effect.asVoid(Effect.repeat(Effect.andThen(letOthersRun, step), { until: (isDone) => isDone }))
   })
 
   const move = Effect.fnUntraced(function* (leaving: ReadonlyArray<Leaving>) {
@@ -155,7 +156,7 @@ export const makeArchiving = (options: {
     let bytes = 0
     const versions = new Map(leaving.map(({ stream, version }) => [stream, version]))
     for (const [index, [name, version]] of [...versions].entries()) {
-      if (index % READ_TOGETHER === READ_TOGETHER - 1) yield* aTurn
+      if (index % READ_TOGETHER === READ_TOGETHER - 1) yield* letOthersRun
       const stored = yield* Effect.result(readJournal(() => readStored(name)))
       if (stored._tag === "Failure") {
         if (!isUnreadable(stored.failure)) return yield* stored.failure
@@ -182,9 +183,6 @@ export const makeArchiving = (options: {
 
   return JournalArchive.of({ filename: archive.filename, move, totals })
 }
-
-/** Everybody else first. */
-const aTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 const readJournal = <A>(body: () => A): Effect.Effect<A, JournalError> =>
   Effect.try({ try: body, catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }) })

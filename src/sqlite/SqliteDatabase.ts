@@ -190,6 +190,16 @@ export class SqliteDatabase {
     }
   }
 
+  /** Whether nothing was ever made in it. */
+  get isBlank(): boolean {
+    return this.prepareUncached("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
+  }
+
+  /** A number that the file carries for those who made it. */
+  pragma(name: "application_id" | "user_version"): unknown {
+    return this.prepareUncached(`PRAGMA ${name}`).get()?.[name]
+  }
+
   /**
    * When the `fsync` of a commit fails, its frames stay behind the end of the write-ahead log, whole and valid. The next
    * commit overwrites them; but a process killed before it leaves them to the next one, which takes them for committed,
