@@ -1,20 +1,12 @@
 /**
  * The cache's SQLite file: entries by key, and the mark up to which all invalidations have been applied to them. It belongs to
  * one process at a time and to one generation of the program; a file of another generation is emptied when it is opened.
- * Every method throws: the errors of node:sqlite, {@link CacheFileDamaged} and {@link NotACacheFile}.
+ * Every method throws: the errors of node:sqlite, `FileDamaged` and `ForeignFile`.
  */
-import { mkdirSync, renameSync, rmSync } from "node:fs"
-import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { IN_MEMORY, SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import { isCorrupt } from "../sqlite/SqliteError.ts"
+import { FileDamaged, type FileFormat, openDatabase } from "../sqlite/ExpendableFile.ts"
+import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { type Answer, BEGINNING, type Mark } from "./Answer.ts"
-
-/** Pages kept in memory, in bytes: the front has what is asked for often. */
-const PAGE_CACHE_BYTES = 4 * 1024 * 1024
-/** "ROCA" in `PRAGMA application_id`: tells our files from other people's. */
-const APPLICATION_ID = 0x52_4f_43_41
-const FORMAT = 1
 
 const SCHEMA = `
 CREATE TABLE state (
@@ -35,10 +27,16 @@ CREATE TABLE entries (
   head       TEXT    NOT NULL,
   body       BLOB    NOT NULL
 ) STRICT;
-
-PRAGMA application_id = ${APPLICATION_ID};
-PRAGMA user_version = ${FORMAT};
 `
+
+const FORMAT: FileFormat = {
+  /** "ROCA". */
+  applicationId: 0x52_4f_43_41,
+  version: 1,
+  schema: SCHEMA,
+  /** The front has what is asked for often. */
+  pageCacheBytes: 4 * 1024 * 1024,
+}
 
 const SELECT_STATE = "SELECT generation, position, of FROM state WHERE id = 1"
 const UPDATE_STATE = "UPDATE state SET generation = ?, position = ?, of = ? WHERE id = 1"
@@ -66,16 +64,6 @@ export interface Changes {
   readonly mark: Mark
 }
 
-/** The file is ours, and broken. */
-export class CacheFileDamaged extends Error {
-  override readonly name = "CacheFileDamaged"
-}
-
-/** The file is a database of somebody else: nothing of it is touched. */
-export class NotACacheFile extends Error {
-  override readonly name = "NotACacheFile"
-}
-
 export class CacheFile {
   readonly #database: SqliteDatabase
   readonly #generation: string
@@ -87,22 +75,8 @@ export class CacheFile {
 
   /** Opens the file, making it if need be, and holds it alone until it is closed. */
   static open(filename: string, generation: string): CacheFile {
-    if (filename !== IN_MEMORY) mkdirSync(dirname(filename), { recursive: true })
-    const database = SqliteDatabase.open({
-      filename,
-      // What a power cut takes back is taken back together with the mark.
-      synchronous: "NORMAL",
-      // It is used on the main thread, and a cache is never worth waiting for.
-      busyTimeout: 0,
-      pageCacheBytes: PAGE_CACHE_BYTES,
-      // A mapped file that is cut short ends the process instead of failing a read.
-      mmapBytes: 0,
-    })
+    const database = openDatabase(filename, FORMAT)
     try {
-      if (database.isBlank) database.transaction(() => database.exec(SCHEMA))
-      requireFormat(database)
-      // Two processes would each believe that the entries are what they left behind.
-      database.exec("PRAGMA locking_mode = EXCLUSIVE")
       const file = new CacheFile(database, generation)
       database.transaction(() => {
         if (file.#state()["generation"] !== generation) file.#clear(BEGINNING)
@@ -138,7 +112,7 @@ export class CacheFile {
     if (row === undefined) return undefined
     const answer = { head: row["head"] as string, body: row["body"] as Uint8Array }
     if (checksumOf(answer) === row["checksum"]) return answer
-    throw new CacheFileDamaged(`the entry ${key} is not what was stored`)
+    throw new FileDamaged(`the entry ${key} is not what was stored`)
   }
 
   write({ added, mark, removed }: Changes): void {
@@ -165,7 +139,7 @@ export class CacheFile {
 
   #state() {
     const row = this.#database.prepare(SELECT_STATE).get()
-    if (row === undefined) throw new CacheFileDamaged("its state is not there")
+    if (row === undefined) throw new FileDamaged("its state is not there")
     return row
   }
 
@@ -179,21 +153,4 @@ export class CacheFile {
   }
 }
 
-/** Whether what was thrown means that the file itself is of no use any more. */
-export const isDamage = (cause: unknown): boolean => cause instanceof CacheFileDamaged || isCorrupt(cause)
-
-/** Puts a closed file out of the way, for whoever wants to know what happened to it; the one before it goes. */
-export const setAside = (filename: string): string => {
-  const elsewhere = `${filename}.damaged`
-  renameSync(filename, elsewhere)
-  for (const suffix of ["-wal", "-shm"]) rmSync(filename + suffix, { force: true })
-  return elsewhere
-}
-
 const checksumOf = ({ body, head }: Answer): number => crc32(body, crc32(head))
-
-const requireFormat = (database: SqliteDatabase): void => {
-  if (database.pragma("application_id") !== APPLICATION_ID)
-    throw new NotACacheFile("it is another program's database, or not a cache")
-  if (database.pragma("user_version") !== FORMAT) throw new CacheFileDamaged("it was made by another release")
-}
