@@ -23,7 +23,10 @@ import { Renders } from "./domain/renders/Renders.ts"
 import { CursorSecret } from "./http/Cursor.ts"
 import { Drain } from "./http/Drain.ts"
 import { ProblemBase } from "./http/Problem.ts"
+import { LimitsStore } from "./http/rate-limits/LimitsStore.ts"
+import * as RateLimits from "./http/rate-limits/RateLimits.ts"
 import * as Server from "./http/Server.ts"
+import * as TrustedProxies from "./http/TrustedProxies.ts"
 import { Queue } from "./jobs/Queue.ts"
 import * as Scheduler from "./jobs/schedules/Scheduler.ts"
 import * as RenderOwl from "./RenderOwl.ts"
@@ -79,6 +82,12 @@ const identity = (settings: Settings) =>
     Layer.provideMerge([KeyUses.layer, ApiKeyList.layer]),
   )
 
+/** How much callers may ask for. */
+const rateLimits = ({ anonymousTier, rateLimits: isOn, rateLimitsDbPath: filename }: Settings) =>
+  isOn
+    ? RateLimits.layer({ anonymousTier }).pipe(Layer.provide(LimitsStore.layer({ filename })))
+    : Layer.empty
+
 /** RenderOwl as the settings say. */
 export const layer = (settings: Settings) => {
   const { dataDir } = settings
@@ -94,7 +103,8 @@ export const layer = (settings: Settings) => {
     Layer.provideMerge(RenderFolder.layer(join(dataDir, "renders"))),
   )
   const handlers = settings.demoJobs ? Layer.mergeAll(renders, DemoJobsLive) : renders
-  const server = Server.layer(Routes.layer, {
+  const routes = Layer.merge(Routes.layer, TrustedProxies.layer(settings.trustedProxies))
+  const server = Server.layer(routes, {
     host: settings.host,
     port: settings.port,
     grace: HTTP_GRACE,
@@ -108,7 +118,7 @@ export const layer = (settings: Settings) => {
     ...(settings.cors === undefined ? {} : { cors: settings.cors }),
   }).pipe(
     Layer.provideMerge(Drain.layer),
-    Layer.provide(cache(settings.cacheDbPath)),
+    Layer.provide([cache(settings.cacheDbPath), rateLimits(settings)]),
     Layer.provide([identity(settings), cursorSecret(dataDir), Health.layer(healthChecks(dataDir))]),
   )
   return stopTakingWork.pipe(

@@ -9,6 +9,8 @@ import * as Limits from "./http/Limits.ts"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
 import { STRICT_TRANSPORT_MODES } from "./http/ResponseHeaders.ts"
 import { ARCHIVE_AFTER_MIN } from "./jobs/Retention.ts"
+import { canonical } from "./security/AllowedNetworks.ts"
+import { Tier } from "./security/Principal.ts"
 import { SECRET_BYTES_MIN, type TokenSettings } from "./security/TokenVerifier.ts"
 import * as WebUrl from "./security/WebUrl.ts"
 
@@ -37,6 +39,21 @@ const wholeNumber = (minimum: number, maximum: number) =>
 const Port = wholeNumber(0, 65_535)
 const Concurrency = wholeNumber(1, 1_000)
 const Places = wholeNumber(1, 1_000_000)
+
+/** Addresses or CIDR blocks with commas between them. */
+const NetworkList = Schema.String.pipe(
+  Schema.check(
+    Schema.makeFilter((text) => {
+      const wrong = splitNetworks(text).find((network) => Result.isFailure(canonical(network)))
+      return wrong === undefined || `addresses or blocks such as 10.0.0.0/8, and not ${JSON.stringify(wrong)}`
+    }),
+  ),
+)
+const splitNetworks = (text: string): ReadonlyArray<string> =>
+  text
+    .split(",")
+    .map((network) => network.trim())
+    .filter((network) => network !== "")
 
 /** How long a request may take to arrive. */
 const ArrivalTime = Schema.DurationFromString.pipe(
@@ -100,6 +117,7 @@ const JwksUrl = Schema.String.pipe(
 const JWT_PARTY = "renderowl"
 
 const SYNCHRONOUS = ["FULL", "NORMAL", "EXTRA", "OFF"] as const
+const RATE_LIMITS = ["on", "off"] as const
 const VIDEO_ENCODERS = ["auto", "ffmpeg", "wasm"] as const
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "none"] as const
@@ -219,6 +237,38 @@ const all = Config.all({
     "auto" as (typeof STRICT_TRANSPORT_MODES)[number],
     "send Strict-Transport-Security: auto (over HTTPS, by X-Forwarded-Proto), always or never",
   ),
+  rateLimits: Config.map(
+    setting(
+      "RATE_LIMITS",
+      (name) => Config.Literals(RATE_LIMITS, name),
+      "on" as (typeof RATE_LIMITS)[number],
+      "off: nobody is counted or refused, for load tests",
+    ),
+    (limits) => limits === "on",
+  ),
+  rateLimitsDbPath: setting(
+    "RATE_LIMITS_DB_PATH",
+    (name) => Config.option(Config.NonEmptyString(name)),
+    Option.none<string>(),
+    "the file of what callers have used of their rates; it may be deleted",
+    "$DATA_DIR/rate-limits.db",
+  ),
+  anonymousTier: setting(
+    "ANONYMOUS_TIER",
+    (name) => Config.Literals(Tier.literals, name),
+    "free" as Tier,
+    `the rate of callers without credentials, by address: ${Tier.literals.join(", ")}`,
+  ),
+  trustedProxies: Config.map(
+    setting(
+      "TRUSTED_PROXIES",
+      (name) => Config.schema(NetworkList, name),
+      "",
+      "addresses or CIDR blocks, with commas between, of proxies that say whose request it is",
+      "none",
+    ),
+    (list) => splitNetworks(list).map((network) => Result.getOrThrow(canonical(network))),
+  ),
   requestsMax: setting(
     "MAX_REQUESTS",
     (name) => Config.schema(Places, name),
@@ -304,12 +354,16 @@ const consistent = Config.mapEffect(
 )
 
 /** The settings of this process. */
-export const load = Config.map(consistent, ({ archivePath, cacheDbPath, queueDbPath, ...rest }) => ({
-  ...rest,
-  cacheDbPath: Option.getOrElse(cacheDbPath, () => join(rest.dataDir, "cache.db")),
-  archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),
-  queueDbPath: Option.getOrElse(queueDbPath, () => join(rest.dataDir, "queue.db")),
-}))
+export const load = Config.map(
+  consistent,
+  ({ archivePath, cacheDbPath, queueDbPath, rateLimitsDbPath, ...rest }) => ({
+    ...rest,
+    cacheDbPath: Option.getOrElse(cacheDbPath, () => join(rest.dataDir, "cache.db")),
+    archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),
+    rateLimitsDbPath: Option.getOrElse(rateLimitsDbPath, () => join(rest.dataDir, "rate-limits.db")),
+    queueDbPath: Option.getOrElse(queueDbPath, () => join(rest.dataDir, "queue.db")),
+  }),
+)
 
 export type Settings = Config.Success<typeof load>
 

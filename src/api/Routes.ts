@@ -10,9 +10,12 @@ import * as CacheShortcut from "../http/CacheShortcut.ts"
 import { Contract } from "../http/Contract.ts"
 import * as Documentation from "../http/Documentation.ts"
 import * as ErrorPages from "../http/ErrorPages.ts"
+import { DOCUMENTATION } from "../http/rate-limits/Policy.ts"
+import { limitedRoutes } from "../http/rate-limits/RateLimited.ts"
 import { ResponseCache } from "../http/ResponseCache.ts"
 import { CacheTagsLive } from "./CacheTags.ts"
 import { CacheLive } from "./internal/cache/Handlers.ts"
+import { RateLimitsLive } from "./internal/rate-limits/Handlers.ts"
 import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
 import { ApiKeysLive } from "./v1/api-keys/Handlers.ts"
@@ -37,6 +40,7 @@ const groups = Layer.mergeAll(
   EventsLive,
   SchedulesLive,
   CacheLive,
+  RateLimitsLive,
   ApiKeysLive,
   AuditLive,
 )
@@ -58,6 +62,7 @@ export const layer = Layer.mergeAll(
     // Before the first request, and told of every commit while there are any.
     Layer.provide(CacheTagsLive),
   ),
-  Documentation.layer(ApiV1, v1),
-  ErrorPages.layer,
+  Layer.mergeAll(Documentation.layer(ApiV1, v1), ErrorPages.layer).pipe(
+    Layer.provide(limitedRoutes(DOCUMENTATION)),
+  ),
 )

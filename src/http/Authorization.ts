@@ -1,6 +1,7 @@
 /**
  * Who may call a route. A group behind this middleware answers only to recognised callers and has a `CurrentPrincipal`;
  * each of its endpoints says which scopes it requires, with `requireScopes`. An endpoint that says nothing does not start.
+ * Here, where it is known who calls, requests are counted against rate limits, and so are credentials that are refused.
  */
 import { Clock, Context, Effect, Layer, Option, Redacted, type Types } from "effect"
 import { HttpServerRequest, HttpServerRespondable, type HttpServerResponse } from "effect/http"
@@ -11,7 +12,12 @@ import {
   HttpApiSecurity,
   OpenApi,
 } from "effect/http-api"
-import { type AuthenticationError, Authenticator, type Presentation } from "../security/Authenticator.ts"
+import {
+  type AuthenticationError,
+  Authenticator,
+  type Presentation,
+  recognisedIn,
+} from "../security/Authenticator.ts"
 import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
 import { covers, type Scope } from "../security/Scope.ts"
 import {
@@ -23,6 +29,7 @@ import {
   OriginRestrictedProblem,
   UnauthorizedProblem,
 } from "./AccessProblems.ts"
+import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
 /** The scopes that an endpoint or a whole group requires; the endpoint's own replace those of its group. */
@@ -74,34 +81,69 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
     Authorization,
     Effect.gen(function* () {
       const authenticator = yield* Authenticator
+      const limits = yield* RateLimits
       const scopesOf = cachedScopes()
 
+      // Refusals are answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
       const authorize = (
         handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled, CurrentPrincipal>,
         credential: Redacted.Redacted<string>,
         required: ReadonlyArray<Scope>,
+        route: LimitedRoute,
       ) =>
         Effect.withFiber((fiber) => {
           const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
           const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-          return Effect.matchEffect(authenticator.authenticate(credential, presentationOf(request, now)), {
-            // Answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
-            onFailure: (error) => HttpServerRespondable.toResponse(problemOf(error)),
-            onSuccess: (principal) =>
-              covers(principal.scopes, required)
+          const presentation = presentationOf(request, now)
+          const { address } = presentation
+          const attempt = authenticator.authenticate(credential, presentation)
+
+          const admit = (principal: Principal) =>
+            Effect.flatMap(limits.admit(principal, route), (refusal) => {
+              if (refusal !== undefined) return HttpServerRespondable.toResponse(refusal)
+              return covers(principal.scopes, required)
                 ? Effect.provideService(handler, CurrentPrincipal, principal)
-                : HttpServerRespondable.toResponse(insufficient(principal, required)),
+                : HttpServerRespondable.toResponse(insufficient(principal, required))
+            })
+          const known = recognisedIn(attempt)
+          if (known !== undefined) return admit(known)
+          return Effect.flatMap(limits.admitAttempt(address, route), (refusal) => {
+            if (refusal !== undefined) return HttpServerRespondable.toResponse(refusal)
+            return Effect.matchEffect(attempt, {
+              onFailure: (error) =>
+                Effect.andThen(
+                  error._tag === "AuthenticatorUnavailable"
+                    ? Effect.void
+                    : limits.attemptFailed(address, route),
+                  HttpServerRespondable.toResponse(problemOf(error)),
+                ),
+              onSuccess: admit,
+            })
           })
         })
 
-      const scheme: (typeof Authorization)["Service"]["bearer"] = (
-        handler,
-        { credential, endpoint, group },
-      ) =>
-        Redacted.value(credential) === ""
-          ? Effect.fail(new UnauthorizedProblem({}))
-          : authorize(handler, credential, scopesOf(group, endpoint))
-      return Authorization.of({ bearer: scheme, apiKey: scheme })
+      type Scheme = (typeof Authorization)["Service"]["bearer"]
+      const scheme =
+        (unauthorized: (route: LimitedRoute) => ReturnType<Scheme>): Scheme =>
+        (handler, { credential, endpoint, group }) =>
+          Redacted.value(credential) === ""
+            ? unauthorized(endpoint)
+            : authorize(handler, credential, scopesOf(group, endpoint), endpoint)
+      return Authorization.of({
+        bearer: scheme(() => Effect.fail(new UnauthorizedProblem({}))),
+        // Tried after the other one: here it is known that there are no credentials at all.
+        apiKey: scheme((route) =>
+          Effect.withFiber((fiber) => {
+            const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+            const address = Option.getOrUndefined(request.remoteAddress)
+            return Effect.flatMap(limits.admitAddress(address, route), (refusal) =>
+              refusal === undefined
+                ? Effect.fail(new UnauthorizedProblem({}))
+                : HttpServerRespondable.toResponse(refusal),
+            )
+          }),
+        ),
+      })
     }),
   )
 }

@@ -1,8 +1,8 @@
 /**
  * What every RenderOwl HttpApi shares: it refuses unknown fields and reports all errors at once, declares the problems that
  * any endpoint may answer with, and checks, before a handler runs, that the caller accepts what the endpoint produces
- * and that the body is not too long. It validates every answer to a GET. `contract(api)` adds all of it; what can be
- * worked out per endpoint is, once.
+ * and that the body is not too long. It validates every answer to a GET. `contract(api)` adds all of it, and rate limits; what
+ * can be worked out per endpoint is, once.
  */
 import { Context, Effect, Layer, type Types } from "effect"
 import { type Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
@@ -22,6 +22,7 @@ import {
   UnsupportedMediaTypeProblem,
   ValidationFailedProblem,
 } from "./RequestProblems.ts"
+import { RateLimited } from "./rate-limits/RateLimited.ts"
 import { cachingFault } from "./ResponseCache.ts"
 import { InternalErrorProblem, ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
@@ -84,7 +85,7 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
         )
       },
     )
-  })
+  }).pipe(Layer.merge(RateLimited.layer))
 }
 
 /** Puts an API under the contract. Groups added later are not: call it last. */
@@ -96,6 +97,7 @@ export const contract = <Id extends string, Groups extends HttpApiGroup.Constrai
     .annotate(HttpApi.QueryParseOptions, STRICT_PARSING)
     .annotate(HttpApi.PayloadParseOptions, STRICT_PARSING)
     .annotate(HttpApi.HeadersParseOptions, HEADER_PARSING)
+    .middleware(RateLimited)
     .middleware(Contract)
 
 /** A route that forgot to say who may call it must not start. */

@@ -22,6 +22,7 @@ import { failureAnswer } from "./FailureProblem.ts"
 import { OVERLOAD_PAUSE_SECONDS, URL_CHARACTERS_MAX } from "./Limits.ts"
 import { type AnyProblem, ProblemBase } from "./Problem.ts"
 import { completeResponse } from "./ProblemResponse.ts"
+import { quotaHeaders } from "./rate-limits/QuotaHeaders.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
 import {
   InvalidRequestProblem,
@@ -219,6 +220,7 @@ const withCommonHeaders = (
     newHeaders(),
     securityHeadersFor(request.headers, strictTransport),
     identityHeaders(identity),
+    quotaHeaders(identity),
     version,
     response.headers,
   )

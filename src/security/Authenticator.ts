@@ -2,7 +2,7 @@
  * The port through which a credential becomes a principal. The domain implements it (keys are looked up by hash, tokens
  * verified); what guards the routes depends only on this.
  */
-import { Context, type Effect, type Redacted, Schema } from "effect"
+import { Context, type Effect, Exit, type Redacted, Schema } from "effect"
 import type { Principal } from "./Principal.ts"
 
 /** The API key is mistyped, unknown, revoked or expired: the caller is not told which. */
@@ -59,3 +59,10 @@ export class Authenticator extends Context.Service<
     ) => Effect.Effect<Principal, AuthenticationError>
   }
 >()("renderowl/security/Authenticator") {}
+
+/** The caller, if telling who that is takes nothing any more: see {@link Authenticator}. */
+export const recognisedIn = (
+  attempt: Effect.Effect<Principal, AuthenticationError>,
+): Principal | undefined => (isDone(attempt) && Exit.isSuccess(attempt) ? attempt.value : undefined)
+
+const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)

@@ -4,6 +4,8 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { PROBES } from "../../http/rate-limits/Policy.ts"
+import { limitedAs } from "../../http/rate-limits/RateLimited.ts"
 import { ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
 
 const CheckJson = Schema.Struct({
@@ -30,4 +32,5 @@ export class SystemApi extends HttpApiGroup.make("system")
       success: [HealthJson, HealthJson.pipe(HttpApiSchema.status(503))],
     }),
   )
+  .annotateMerge(limitedAs(PROBES))
   .annotateMerge(OpenApi.annotations({ title: "System", description: "Health of this process" })) {}

@@ -4,6 +4,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { contract } from "../../http/Contract.ts"
 import { CacheApi } from "../internal/cache/Api.ts"
+import { RateLimitsApi } from "../internal/rate-limits/Api.ts"
 import { SystemApi } from "../system/Api.ts"
 import { ApiKeysApi } from "./api-keys/Api.ts"
 import { AuditApi } from "./audit/Api.ts"
@@ -29,6 +30,7 @@ export const ApiV1 = contract(
       SchedulesApi,
       EventsApi,
       CacheApi,
+      RateLimitsApi,
       ApiKeysApi,
       AuditApi,
     )
