@@ -107,14 +107,14 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
             })
           const known = recognisedIn(attempt)
           if (known !== undefined) return admit(known)
-          return Effect.flatMap(limits.admitAttempt(address, route), (refusal) => {
+          return Effect.flatMap(limits.admitAttempt(credential, address, route), (refusal) => {
             if (refusal !== undefined) return HttpServerRespondable.toResponse(refusal)
             return Effect.matchEffect(attempt, {
               onFailure: (error) =>
                 Effect.andThen(
                   error._tag === "AuthenticatorUnavailable"
                     ? Effect.void
-                    : limits.attemptFailed(address, route),
+                    : limits.attemptFailed(credential, address, route),
                   HttpServerRespondable.toResponse(problemOf(error)),
                 ),
               onSuccess: admit,

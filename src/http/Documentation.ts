@@ -131,9 +131,14 @@ const endpointsByOperation = <Id extends string, Groups extends HttpApiGroup.Con
   return operations
 }
 
+interface Response {
+  headers?: Record<string, object>
+}
+
 interface Operation {
   readonly operationId?: string
   readonly parameters?: ReadonlyArray<Parameter>
+  readonly responses?: Readonly<Record<string, Response>>
   description?: string
   deprecated?: boolean
   security?: ReadonlyArray<Record<string, unknown>>
@@ -148,10 +153,27 @@ const describeOperations = (
       const described = operations.get(operation.operationId ?? "")
       if (described === undefined) continue
       describeParameters(described.endpoint, operation.parameters ?? [])
+      const refused = operation.responses?.["429"]
+      if (refused !== undefined) refused.headers = { ...refused.headers, ...limitHeaders }
       if (described.scopes !== undefined) describeScopes(operation, described.scopes)
     }
   }
   return spec
+}
+
+/** What every 429 carries. */
+const limitHeaders = {
+  "retry-after": { schema: { type: "integer" }, description: "Seconds", required: true },
+  "ratelimit-policy": {
+    schema: { type: "string" },
+    description: "The share: `q` requests in `w` seconds",
+    required: true,
+  },
+  ratelimit: {
+    schema: { type: "string" },
+    description: "What is left of it: `r` requests, whole again in `t` seconds",
+    required: true,
+  },
 }
 
 /** All operations of a version that ends. */

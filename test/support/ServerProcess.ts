@@ -63,6 +63,8 @@ export class RenderOwlProcess {
         DATA_DIR: dataDir,
         LOG_LEVEL: "warn",
         VIDEO_ENCODER: "wasm",
+        // What tests send without credentials in a second is more than anonymous callers have by default.
+        ANONYMOUS_TIER: "enterprise",
         // A third off every start (measured); keyed by the content of the files.
         NODE_COMPILE_CACHE: COMPILE_CACHE,
         ...env,

@@ -46,7 +46,7 @@ export interface TierShares {
   readonly user: Policy
   /** Of an address from which somebody calls without credentials. */
   readonly anonymous: Policy
-  /** Of an address from which credentials come that are refused; as large as the share of anonymous callers. */
+  /** Of an address, for different credentials that are refused; as large as the share of anonymous callers. */
   readonly failedAuthentication: Policy
 }
 

@@ -1,9 +1,9 @@
 /**
  * Whether a caller may have one more answer now, by Effect's `RateLimiter`. Recognised callers are counted by their own id, all
- * others by the network that they come from; so are credentials that are refused, and where too many come from, those
- * that are not known yet are not even looked at. `admin` is counted and never refused.
+ * others by the network that they come from. So are credentials that are refused: where too many different ones come from,
+ * those that are not known yet are not even looked at. `admin` is counted and never refused.
  */
-import { Clock, Context, Duration, Effect, Layer, Metric } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Metric, type Redacted } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { clientNetwork } from "../../security/ClientNetwork.ts"
 import type { Principal, Tier } from "../../security/Principal.ts"
@@ -12,6 +12,7 @@ import { CurrentRequest } from "../RequestIdentity.ts"
 import { addressKey, LimitsStore, type LimitsStoreStats } from "./LimitsStore.ts"
 import { type Policy, policyOf, TIERS } from "./Policy.ts"
 import { noteQuota, type Quota } from "./QuotaHeaders.ts"
+import { RefusedCredentials } from "./RefusedCredentials.ts"
 import type { CallerKind, OrderedViolation } from "./Violations.ts"
 
 const requests = (outcome: "allowed" | "refused" | "exempt") =>
@@ -48,10 +49,21 @@ export interface RateLimits {
   readonly admit: (principal: Principal, route: LimitedRoute) => Verdict
   /** Counts a request from an address, against the share of anonymous callers unless another is given. */
   readonly admitAddress: (address: string | undefined, route: LimitedRoute, policy?: Policy) => Verdict
-  /** Whether credentials that are not known yet may be tried from an address. Counts nothing. */
-  readonly admitAttempt: (address: string | undefined, route: LimitedRoute) => Verdict
-  /** Counts credentials that were refused. */
-  readonly attemptFailed: (address: string | undefined, route: LimitedRoute) => Effect.Effect<void>
+  /**
+   * Whether credentials that are not known yet may be tried from an address. Counts nothing, unless they were refused before:
+   * then it is a request like any other without credentials, and no guess.
+   */
+  readonly admitAttempt: (
+    credential: Redacted.Redacted<string>,
+    address: string | undefined,
+    route: LimitedRoute,
+  ) => Verdict
+  /** Counts credentials that were refused, once. */
+  readonly attemptFailed: (
+    credential: Redacted.Redacted<string>,
+    address: string | undefined,
+    route: LimitedRoute,
+  ) => Effect.Effect<void>
   /** Who was refused, the newest first, of those before a `sequence`. */
   readonly violations: (before?: number) => ReadonlyArray<OrderedViolation>
   readonly stats: () => RateLimitCounts & LimitsStoreStats
@@ -99,6 +111,7 @@ const make = Effect.fnUntraced(function* ({ anonymousTier }: RateLimitOptions) {
   const limiter = yield* RateLimiter.make.pipe(Effect.provideService(RateLimiter.RateLimiterStore, store))
   const { anonymous, failedAuthentication } = TIERS[anonymousTier]
   const counts = { allowed: 0, refused: 0, exempt: 0 }
+  const refusedCredentials = new RefusedCredentials()
 
   const note = (context: Context.Context<never>, quota: Quota): void => {
     const identity = Context.get(context, CurrentRequest)
@@ -199,7 +212,8 @@ const make = Effect.fnUntraced(function* ({ anonymousTier }: RateLimitOptions) {
       return scopes.includes("admin") ? count(caller) : spend(caller, route)
     },
     admitAddress: (address, route, policy = anonymous) => spend(addressCaller(address, policy), route),
-    admitAttempt: (address, route) => {
+    admitAttempt: (credential, address, route) => {
+      if (refusedCredentials.has(credential)) return spend(addressCaller(address, anonymous), route)
       const caller = addressCaller(address, failedAuthentication)
       return Effect.matchEffect(consume(caller, 0), {
         onSuccess: ({ remaining, resetAfter }) => {
@@ -210,8 +224,11 @@ const make = Effect.fnUntraced(function* ({ anonymousTier }: RateLimitOptions) {
         onFailure: () => ALLOWED,
       })
     },
-    attemptFailed: (address, route) =>
-      Effect.asVoid(spend(addressCaller(address, failedAuthentication), route)),
+    attemptFailed: (credential, address, route) => {
+      if (refusedCredentials.has(credential)) return Effect.void
+      refusedCredentials.add(credential)
+      return Effect.asVoid(spend(addressCaller(address, failedAuthentication), route))
+    },
     violations,
     stats: () => ({ ...counts, ...storeStats() }),
   }
