@@ -40,6 +40,7 @@ const SELECT_BUCKETS = `SELECT key, tokens, refilled_at, capacity, refill_ms FRO
   WHERE full_at > ? ORDER BY refilled_at DESC LIMIT ?`
 /** A scan of what a minute has left. */
 const DELETE_FULL = "DELETE FROM buckets WHERE full_at <= ?"
+const SELECT_ANY_BUCKET = "SELECT 1 FROM buckets LIMIT 1"
 /** Index: the primary key. */
 const UPSERT_BUCKET = `INSERT OR REPLACE INTO buckets (key, tokens, refilled_at, capacity, refill_ms, full_at)
   VALUES (?, ?, ?, ?, ?, ?)`
@@ -110,8 +111,10 @@ export class LimitsFile {
     })
   }
 
-  deleteFullBuckets(now: number): void {
+  /** Answers whether there are others left. */
+  deleteFullBuckets(now: number): boolean {
     this.#database.prepare(DELETE_FULL).run(now)
+    return this.#database.prepare(SELECT_ANY_BUCKET).get() !== undefined
   }
 
   writeViolations({ removed, updated }: ViolationChanges): void {

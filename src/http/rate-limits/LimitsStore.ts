@@ -114,16 +114,15 @@ const make = Effect.fnUntraced(function* (options: LimitsStoreOptions) {
   }
 
   /** Whether the file has buckets that become full and go. */
-  let hasFiledBuckets = file.isOpen
+  let hasFiledBuckets = true
   const write = Effect.fnUntraced(function* (rowsMax: number) {
     const now = yield* Clock.currentTimeMillis
     if (!file.isOpen && (now < retryAt || !file.reopen())) return settle(now)
     const changes = violations.takeChanges()
     file.use((open) => {
-      if (hasFiledBuckets) open.deleteFullBuckets(now)
+      if (hasFiledBuckets) hasFiledBuckets = open.deleteFullBuckets(now)
       if (changes.updated.length + changes.removed.length > 0) open.writeViolations(changes)
     })
-    hasFiledBuckets = false
     for (let rows = 0; rows < rowsMax; rows += ROWS_TOGETHER) {
       const changed = takeChanged(now)
       if (changed.length === 0) break
