@@ -9,11 +9,12 @@ import { compare } from "./compare.ts"
 import { drain } from "./drain.ts"
 import { enqueue } from "./enqueue.ts"
 import { http } from "./http.ts"
+import { limits } from "./limits.ts"
 import { pickup } from "./pickup.ts"
 import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
 
-const short = { enqueue, drain, pickup, http, cache, auth }
+const short = { enqueue, drain, pickup, http, cache, auth, limits }
 const benchmarks = { ...short, scale, compare }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))

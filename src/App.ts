@@ -83,7 +83,7 @@ const identity = (settings: Settings) =>
   )
 
 /** How much callers may ask for. */
-const rateLimits = ({ anonymousTier, rateLimits: isOn, rateLimitsDbPath: filename }: Settings) =>
+const rateLimits = ({ anonymousTier, rateLimits: isOn, limitsDbPath: filename }: Settings) =>
   isOn
     ? RateLimits.layer({ anonymousTier }).pipe(Layer.provide(LimitsStore.layer({ filename })))
     : Layer.empty

@@ -246,8 +246,8 @@ const all = Config.all({
     ),
     (limits) => limits === "on",
   ),
-  rateLimitsDbPath: setting(
-    "RATE_LIMITS_DB_PATH",
+  limitsDbPath: setting(
+    "LIMITS_DB_PATH",
     (name) => Config.option(Config.NonEmptyString(name)),
     Option.none<string>(),
     "the file of what callers have used of their rates; it may be deleted",
@@ -356,11 +356,11 @@ const consistent = Config.mapEffect(
 /** The settings of this process. */
 export const load = Config.map(
   consistent,
-  ({ archivePath, cacheDbPath, queueDbPath, rateLimitsDbPath, ...rest }) => ({
+  ({ archivePath, cacheDbPath, queueDbPath, limitsDbPath, ...rest }) => ({
     ...rest,
     cacheDbPath: Option.getOrElse(cacheDbPath, () => join(rest.dataDir, "cache.db")),
     archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),
-    rateLimitsDbPath: Option.getOrElse(rateLimitsDbPath, () => join(rest.dataDir, "rate-limits.db")),
+    limitsDbPath: Option.getOrElse(limitsDbPath, () => join(rest.dataDir, "rate-limits.db")),
     queueDbPath: Option.getOrElse(queueDbPath, () => join(rest.dataDir, "queue.db")),
   }),
 )

@@ -14,10 +14,10 @@ export interface Policy {
   readonly name: string
   readonly perMinute: number
   readonly burst: number
-  /** What `RateLimiter.consume` takes: as many tokens as the bucket holds, and the time in which it fills. */
+  /** Tokens that the bucket holds. */
   readonly limit: number
-  readonly window: Duration.Duration
-  /** Milliseconds for one token. */
+  /** The time for one token. */
+  readonly refillRate: Duration.Duration
   readonly refillMs: number
   /**
    * `RateLimit-Policy`: the rate that lasts. What the burst allows on top of it is not promised to anybody.
@@ -29,13 +29,14 @@ export interface Policy {
 
 const policy = (name: string, perMinute: number, burst = 0): Policy => {
   const limit = perMinute + burst
+  const refillMs = MINUTE_MS / perMinute
   return {
     name,
     perMinute,
     burst,
     limit,
-    window: Duration.millis((limit * MINUTE_MS) / perMinute),
-    refillMs: MINUTE_MS / perMinute,
+    refillRate: Duration.millis(refillMs),
+    refillMs,
     header: `"${name}";q=${perMinute};w=${MINUTE_SECONDS}`,
   }
 }
