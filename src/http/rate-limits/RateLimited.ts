@@ -33,8 +33,13 @@ export class RateLimited extends HttpApiMiddleware.Service<RateLimited>()(
   static readonly layer = Layer.effect(
     RateLimited,
     Effect.map(RateLimits, (limits) => (handler, { endpoint, group }) => {
-      if (endpoint.middlewares.has(Authorization)) return handler
       const policy = policyOf(group, endpoint)
+      if (endpoint.middlewares.has(Authorization)) {
+        if (policy === undefined) return handler
+        throw new Error(
+          `${group.identifier}.${endpoint.identifier} is limitedAs(${policy.name}), but is behind Authorization: there, callers have shares of their own`,
+        )
+      }
       return Effect.withFiber((fiber) =>
         Effect.flatMap(
           limits.admitAddress(addressOf(fiber.context), endpoint, policy),
