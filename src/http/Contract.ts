@@ -11,20 +11,30 @@ import { preferred } from "./Accept.ts"
 import { Authorization, requiredScopes } from "./Authorization.ts"
 import { answerConditional, declaresConditions, notKept, validated, validationPolicy } from "./Conditional.ts"
 import { counted } from "./JsonBudget.ts"
+import { strict } from "./JsonText.ts"
 import { BODY_BYTES_MAX } from "./Limits.ts"
 import { producedTypes } from "./ProducedTypes.ts"
 import {
+  ExpectationFailedProblem,
+  HeadersTooLargeProblem,
   InvalidIdProblem,
   InvalidRequestProblem,
   MalformedJsonProblem,
   NotAcceptableProblem,
   PayloadTooLargeProblem,
+  RequestTimeoutProblem,
   UnsupportedMediaTypeProblem,
+  UnsupportedVersionProblem,
+  UriTooLongProblem,
   ValidationFailedProblem,
 } from "./RequestProblems.ts"
 import { RateLimited } from "./rate-limits/RateLimited.ts"
 import { cachingFault } from "./ResponseCache.ts"
-import { InternalErrorProblem, ServiceUnavailableProblem } from "./ServiceProblems.ts"
+import {
+  InternalErrorProblem,
+  ResponseTooLargeProblem,
+  ServiceUnavailableProblem,
+} from "./ServiceProblems.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
@@ -32,17 +42,23 @@ type Response = HttpServerResponse.HttpServerResponse
 const HEADER_PARSING = { errors: "all" } as const
 const STRICT_PARSING = { errors: "all", onExcessProperty: "error" } as const
 
-/** The middleware behind {@link contract}. */
+/** The middleware behind {@link contract}. Its problems are those of the edge and of the protocol as well: no route is without. */
 export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/http/Contract", {
   error: [
     ValidationFailedProblem,
     InvalidRequestProblem,
     InvalidIdProblem,
     MalformedJsonProblem,
+    UnsupportedVersionProblem,
     NotAcceptableProblem,
+    RequestTimeoutProblem,
     PayloadTooLargeProblem,
+    UriTooLongProblem,
     UnsupportedMediaTypeProblem,
+    ExpectationFailedProblem,
+    HeadersTooLargeProblem,
     InternalErrorProblem,
+    ResponseTooLargeProblem,
     ServiceUnavailableProblem,
   ],
 }) {
@@ -76,11 +92,10 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
         const { headers } = request
         const refusal = refuse(headers)
         if (refusal !== undefined) return Effect.fail(refusal)
-        const bounded = parsesJson ? counted(request) : request
         return answered(
-          bounded === request
-            ? handler
-            : Effect.provideService(handler, HttpServerRequest.HttpServerRequest, bounded),
+          parsesJson
+            ? Effect.provideService(handler, HttpServerRequest.HttpServerRequest, counted(strict(request)))
+            : handler,
           headers,
         )
       },

@@ -22,6 +22,17 @@ import { identityHeaders, securityHeadersFor, type StrictTransport } from "./Res
 /** Milliseconds a refused sender gets to read the answer: closing at once would reset the connection and lose it. */
 const FAREWELL_MS = 500
 
+/** The slugs of all that is answered here: such a problem may lack an `instance`, because nobody knows which path was meant. */
+export const PROTOCOL_PROBLEMS: ReadonlySet<string> = new Set(
+  [
+    ExpectationFailedProblem,
+    HeadersTooLargeProblem,
+    InvalidRequestProblem,
+    RequestTimeoutProblem,
+    UriTooLongProblem,
+  ].map(({ page }) => page.slug),
+)
+
 /** The parser's error: `rawPacket` is the chunk it gave up on. */
 type ParserError = Error & { readonly code?: string; readonly rawPacket?: Buffer }
 
@@ -41,7 +52,7 @@ export const answerProtocolErrors = (server: Server, options: ProtocolErrorOptio
     // The parser reports again for every chunk that follows; one answer is enough.
     if (answered.has(socket)) return
     answered.add(socket)
-    if (error.code === "ECONNRESET" || !socket.writable || headersSent(socket)) return void socket.destroy()
+    if (error.code === "ECONNRESET" || !socket.writable || isHalfSent(socket)) return void socket.destroy()
     const [page, extensions] = problemOf(error)
     const { body, head } = message({ ...documentOf(page), ...extensions }, options)
     socket.end(`HTTP/1.1 ${page.status} ${STATUS_CODES[page.status]}\r\n${head}\r\n${body}`)
@@ -72,9 +83,14 @@ const problemOf = (error: ParserError): readonly [page: ProblemPage, extensions:
 const isRequestLine = (packet: Buffer | undefined): boolean =>
   packet !== undefined && /^[A-Z]+ \S*$/.test(packet.toString("latin1", 0, URL_CHARACTERS_MAX))
 
-/** A response whose headers have left cannot be replaced; Node's own handler asks the same, in the same way. */
-const headersSent = (socket: Duplex): boolean =>
-  (socket as Socket & { readonly _httpMessage?: ServerResponse | null })._httpMessage?.headersSent === true
+/**
+ * A response of which a part has left cannot be replaced; Node's own handler asks in the same way. After a whole one there is room
+ * for another: it is still there when its reader was quick to send what is no HTTP.
+ */
+const isHalfSent = (socket: Duplex): boolean => {
+  const response = (socket as Socket & { readonly _httpMessage?: ServerResponse | null })._httpMessage
+  return response?.headersSent === true && !response.writableEnded
+}
 
 const message = (document: ProblemDocument, options: ProtocolErrorOptions) => {
   const identity = RequestIdentity.anonymous()

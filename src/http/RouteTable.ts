@@ -4,12 +4,19 @@
  */
 import { FindMyWay, HttpRouter } from "effect/http"
 import type { ApiVersions } from "./ApiVersion.ts"
+import { URL_CHARACTERS_MAX } from "./Limits.ts"
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"] as const
 
+/**
+ * How paths are compared, here and by the router. To the letter (RFC 3986 §6.2.2.1): in lower case some characters have another
+ * length, and a route would not be found because of what its id is. What is too long for an id is refused as one.
+ */
+export const ROUTING = { caseSensitive: true, maxParamLength: URL_CHARACTERS_MAX } as const
+
 /** The declared routes, by path and method. */
 export class RouteTable {
-  readonly #routes = FindMyWay.make<true>()
+  readonly #routes = FindMyWay.make<true>(ROUTING)
   readonly #versions: ApiVersions
 
   constructor(versions: ApiVersions) {

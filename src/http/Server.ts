@@ -15,6 +15,7 @@ import * as Edge from "./Edge.ts"
 import * as Limits from "./Limits.ts"
 import { ProblemBase } from "./Problem.ts"
 import { answerProtocolErrors } from "./ProtocolErrors.ts"
+import { ROUTING } from "./RouteTable.ts"
 import type { StrictTransport } from "./ResponseHeaders.ts"
 
 export interface ServerOptions {
@@ -111,6 +112,7 @@ export const layer = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServerOpti
   const served = HttpRouter.serve(Layer.provide(routes, Edge.layer(edgeOptions(options, versions))), {
     disableLogger: true,
     disableListenLog: true,
+    routerConfig: ROUTING,
   })
   return shutdown(grace).pipe(
     // Built last, so the first thing to happen when the scope closes.

@@ -64,6 +64,12 @@ const bodies: ReadonlyArray<Case> = [
   post("JSON with a comma too many", "/v1/jobs", '{"type":"system:echo",}', [400, "malformed-json"]),
   post("a number that is none", "/v1/jobs", '{"type":"system:echo","delay_ms":NaN}', [400, "malformed-json"]),
   post("bytes that are no text", "/v1/jobs", Buffer.from([0xff, 0xfe, 0x00]), [400, "malformed-json"]),
+  post(
+    "a text that is no UTF-8",
+    "/v1/jobs",
+    Buffer.from('{"type":"system:echo","payload":"\xff"}', "latin1"),
+    [400, "malformed-json"],
+  ),
   post("an empty body", "/v1/jobs", "", [400, "validation-failed", " missing"]),
   post("null instead of an object", "/v1/jobs", "null", [400, "validation-failed", " invalid_type"]),
   post("an array instead of an object", "/v1/jobs", [ECHO], [400, "validation-failed", " invalid_type"]),
@@ -427,6 +433,13 @@ const targets: ReadonlyArray<Case> = [
   get("an id that is none", "/v1/jobs/42", [400, "invalid-id", "id invalid_format"]),
   get("an id of another kind", `/v1/jobs/${RENDER_ID}`, [400, "invalid-id", "id invalid_format"]),
   get("an id with SQL in it", "/v1/jobs/job_'%20OR%201=1--", [400, "invalid-id", "id invalid_format"]),
+  get("an id of 1,000 characters", `/v1/jobs/${"a".repeat(1_000)}`, [400, "invalid-id", "id invalid_format"]),
+  get("an id that is longer in lower case", `/v1/jobs/${encodeURIComponent("İ")}/logs`, [
+    400,
+    "invalid-id",
+    "id invalid_format",
+  ]),
+  get("a path in capitals", "/V1/JOBS", [404, "not-found"]),
   get("an id with a broken escape", "/v1/jobs/%E0%A4%A", [404, "not-found"]),
   get("a job at version 0", `/v1/jobs/${JOB_ID}?version=0`, [
     400,

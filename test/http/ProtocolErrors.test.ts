@@ -1,5 +1,8 @@
-import { assert, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect } from "effect"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { answerProtocolErrors } from "../../src/http/ProtocolErrors.ts"
 import { exchange, open, parse } from "./RawHttp.ts"
 import { layer as TestServer, port } from "./TestApi.ts"
 
@@ -165,3 +168,32 @@ layer(TestServer({ headersTimeout: 150 }), { excludeTestServices: true })(
     )
   },
 )
+
+describe("bytes that are no HTTP, right behind an answer", () => {
+  it.live("are answered after it, also when Node is not done with it yet", () =>
+    Effect.gen(function* () {
+      const server = createServer((request, response) => {
+        response.end("whole")
+        // It has left, but the socket is its own until it has been told so: then the parser finds what came behind the request.
+        server.emit(
+          "clientError",
+          Object.assign(new Error("Parse Error"), { code: "HPE_INVALID_METHOD" }),
+          request.socket,
+        )
+      })
+      answerProtocolErrors(server, { base: BASE, apiVersion: "v1", strictTransport: "auto" })
+      yield* Effect.acquireRelease(
+        Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
+        () => Effect.sync(() => server.close()),
+      )
+      const { connection } = yield* exchange(
+        (server.address() as AddressInfo).port,
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+      )
+      yield* Effect.promise(() => connection.closed)
+      const end = connection.received.indexOf("whole") + "whole".length
+      assert.strictEqual(parse(connection.received).status, 200)
+      assert.strictEqual(parse(connection.received.slice(end)).json["type"], `${BASE}invalid-request`)
+    }).pipe(Effect.scoped),
+  )
+})
