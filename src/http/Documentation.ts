@@ -3,13 +3,17 @@
  * elsewhere. What the contract alone cannot say is added: the scopes of each operation and the configured problem base.
  */
 import { createHash } from "node:crypto"
+import { isDeepStrictEqual } from "node:util"
 import { Context, Effect, Layer } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiScalar, OpenApi } from "effect/http-api"
 import type { ApiVersion } from "./ApiVersion.ts"
 import { requiredScopes } from "./Authorization.ts"
 import { type Ancestor, type OpenApiDocument, withInherited } from "./InheritedOperations.ts"
-import { describeParameters, type Parameter } from "./ParameterTypes.ts"
+import { type Components, type Operation, type Parameter, SCHEMAS } from "./OpenApiTypes.ts"
+import { describeHeaderComponents, describeHeaders } from "./OperationHeaders.ts"
+import { describeProblems, describeProblemSchemas, shareProblems } from "./OperationProblems.ts"
+import { describeParameters } from "./ParameterTypes.ts"
 import { DEFAULT_PROBLEM_BASE, ProblemBase } from "./Problem.ts"
 
 /**
@@ -131,54 +135,54 @@ const endpointsByOperation = <Id extends string, Groups extends HttpApiGroup.Con
   return operations
 }
 
-interface Response {
-  headers?: Record<string, object>
-}
-
-interface Operation {
-  readonly operationId?: string
-  readonly parameters?: ReadonlyArray<Parameter>
-  readonly responses?: Readonly<Record<string, Response>>
-  description?: string
-  deprecated?: boolean
-  security?: ReadonlyArray<Record<string, unknown>>
-}
-
 const describeOperations = (
   spec: Specification,
   operations: ReadonlyMap<string, Described>,
 ): Specification => {
-  for (const path of Object.values(spec["paths"] as Record<string, Record<string, Operation>>)) {
-    for (const operation of Object.values(path)) {
+  const components = spec["components"] as Components
+  for (const [path, methods] of Object.entries(pathsOf(spec))) {
+    for (const operation of Object.values(methods)) {
       const described = operations.get(operation.operationId ?? "")
       if (described === undefined) continue
-      describeParameters(described.endpoint, operation.parameters ?? [])
-      const refused = operation.responses?.["429"]
-      if (refused !== undefined) refused.headers = { ...refused.headers, ...limitHeaders }
+      describeParameters(described.endpoint, (operation.parameters ?? []) as ReadonlyArray<Parameter>)
+      describeProblems(path, operation, described.endpoint, components.schemas)
+      describeHeaders(operation, described.endpoint)
+      shareProblems(operation, components)
       if (described.scopes !== undefined) describeScopes(operation, described.scopes)
     }
   }
-  return spec
+  describeProblemSchemas(components.schemas)
+  describeHeaderComponents(components)
+  return withPlainNames(spec)
 }
 
-/** What every 429 carries. */
-const limitHeaders = {
-  "retry-after": { schema: { type: "integer" }, description: "Seconds", required: true },
-  "ratelimit-policy": {
-    schema: { type: "string" },
-    description: "The share: `q` requests in `w` seconds",
-    required: true,
-  },
-  ratelimit: {
-    schema: { type: "string" },
-    description: "What is left of it: `r` requests, whole again in `t` seconds",
-    required: true,
-  },
+const pathsOf = (spec: Specification) => spec["paths"] as Record<string, Record<string, Operation>>
+
+/**
+ * A document shows nothing but the wire: there a schema needs no suffix to say so, and one that travels under two media types is
+ * still one.
+ */
+const withPlainNames = (spec: Specification): Specification => {
+  const { schemas } = spec["components"] as Components
+  const plain = (name: string): string => {
+    const wanted = name.replace(/Encoded$|_1$/, "")
+    return wanted in schemas && !isDeepStrictEqual(schemas[wanted], schemas[name]) ? name : wanted
+  }
+  const renamed = JSON.parse(JSON.stringify(spec), (key, value: unknown) =>
+    key === "$ref" && typeof value === "string" && value.startsWith(SCHEMAS)
+      ? SCHEMAS + plain(value.slice(SCHEMAS.length))
+      : value,
+  ) as Specification
+  const components = renamed["components"] as Components
+  components.schemas = Object.fromEntries(
+    Object.entries(components.schemas).map(([name, schema]) => [plain(name), schema]),
+  )
+  return renamed
 }
 
 /** All operations of a version that ends. */
 const deprecated = (spec: Specification): Specification => {
-  for (const path of Object.values(spec["paths"] as Record<string, Record<string, Operation>>)) {
+  for (const path of Object.values(pathsOf(spec))) {
     for (const operation of Object.values(path)) operation.deprecated = true
   }
   return spec

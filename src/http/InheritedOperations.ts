@@ -7,7 +7,10 @@ import { isDeepStrictEqual } from "node:util"
 /** What of an OpenAPI document is looked at here. */
 export interface OpenApiDocument {
   readonly paths: { readonly [path: string]: { readonly [method: string]: unknown } }
-  readonly components?: { readonly schemas?: { readonly [name: string]: unknown } }
+  readonly components?: {
+    readonly schemas?: { readonly [name: string]: unknown }
+    readonly responses?: { readonly [name: string]: unknown }
+  }
 }
 
 /** A version whose routes answer where a newer one has none. */
@@ -45,7 +48,8 @@ export const withInherited = <Document extends object>(
     }
   }
   const schemas = { ...old.components?.schemas, ...own.components?.schemas }
-  return { ...document, paths, components: { ...own.components, schemas } }
+  const responses = { ...old.components?.responses, ...own.components?.responses }
+  return { ...document, paths, components: { ...own.components, schemas, responses } }
 }
 
 const operationId = (operation: unknown): string | undefined =>

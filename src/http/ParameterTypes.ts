@@ -4,16 +4,7 @@
  */
 import { Schema } from "effect"
 import type { HttpApiEndpoint } from "effect/http-api"
-
-/** A JSON Schema object. */
-type JsonSchema = { readonly [keyword: string]: unknown }
-
-/** A parameter of an OpenAPI operation. */
-export interface Parameter {
-  readonly name: string
-  readonly in: string
-  schema: JsonSchema
-}
+import type { JsonSchema, Parameter } from "./OpenApiTypes.ts"
 
 /** Describes the numbers and booleans (and lists of them) among an operation's parameters by their types. */
 export const describeParameters = (

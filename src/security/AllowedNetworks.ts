@@ -42,7 +42,7 @@ export const NetworkText = Schema.String.check(
     (text) => Result.match(canonical(text), { onFailure: (message) => message, onSuccess: () => true }),
     { toJsonSchema: () => [{ maxLength: NETWORK_CHARACTERS_MAX }, true] },
   ),
-)
+).annotate({ examples: ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"] })
 
 /** Whether everything in `inner` is in `outer` too; both as {@link canonical} writes them. */
 export const contain = (outer: ReadonlyArray<string>, inner: ReadonlyArray<string>): boolean => {

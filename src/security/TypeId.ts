@@ -20,7 +20,7 @@ export type TypeId<Prefix extends string> = `${Prefix}_${string}`
 
 /** Accepts exactly the TypeIDs of one prefix: 26 base32 characters of which the first is at most `7`. */
 export const schema = <const Prefix extends string>(prefix: Prefix): Schema.Codec<TypeId<Prefix>, string> => {
-  const pattern = new RegExp(`^${prefix}_[0-7][${ALPHABET}]{${SUFFIX_LENGTH - 1}}$`)
+  const pattern = new RegExp(`^${prefix}_[0-7][${ALPHABET}]{${SUFFIX_LENGTH - 1}}$`, "u")
   return Schema.String.pipe(
     Schema.check(Schema.isPattern(pattern, { expected: `an id like ${prefix}_01k8w3e5r7fm2vx9q4ztd6yhbn` })),
   ) as unknown as Schema.Codec<TypeId<Prefix>, string>

@@ -24,4 +24,4 @@ export const WebOrigin = Schema.String.check(
       "must be an origin such as https://app.example.com: lower case, with neither path nor default port",
     { toJsonSchema: () => [{ format: "uri", maxLength: ORIGIN_CHARACTERS_MAX }, true] },
   ),
-)
+).annotate({ examples: ["https://app.example.com"] })

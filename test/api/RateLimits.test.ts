@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { RateLimitsJson, ViolationJson } from "../../src/api/internal/rate-limits/Api.ts"
+import { documentOf } from "../contract/Document.ts"
 import { Client } from "../support/Client.ts"
 import { dataFolder, type Server, start, startFresh } from "../support/ServerProcess.ts"
 
@@ -143,24 +144,14 @@ describe("rate limits of RenderOwl", () => {
   it.live("are part of the contract: every operation declares the refusal and its headers", () =>
     Effect.gen(function* () {
       const { client } = yield* startFresh()
-      interface Operation {
-        readonly responses: Readonly<
-          Record<string, { readonly headers?: object; readonly content: Readonly<Record<string, object>> }>
-        >
-      }
-      const { paths } = (yield* client.get("/openapi.json")).json<{
-        readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
-      }>()
-      for (const [path, operations] of Object.entries(paths))
-        for (const [method, { responses }] of Object.entries(operations)) {
-          const refusal = responses["429"]
-          assert.hasAllKeys(
-            refusal?.headers,
-            ["retry-after", "ratelimit-policy", "ratelimit"],
-            `${method} ${path}`,
-          )
-          assert.include(JSON.stringify(refusal?.content), "RateLimitExceededProblem", `${method} ${path}`)
+      for (const { answers, name } of (yield* documentOf(client)).operations) {
+        const refusal = answers.get(429)
+        for (const header of ["retry-after", "ratelimit-policy", "ratelimit"]) {
+          assert.isTrue(refusal?.headers.get(header)?.required, `${name} ${header}`)
         }
+        const schema = refusal?.content.get("application/problem+json")
+        assert.include(JSON.stringify(schema), "RateLimitExceededProblem", name)
+      }
     }),
   )
 })

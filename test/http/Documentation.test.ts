@@ -84,7 +84,9 @@ layer(TestServer(), { excludeTestServices: true })("the contract for readers", (
         "500",
         "503",
       ])
-      assert.deepStrictEqual(Object.keys(operation?.responses["404"]?.content ?? {}), [
+      assert.deepStrictEqual(operation?.responses["404"], { $ref: "#/components/responses/JobNotFound" })
+      const { responses } = json["components"] as { readonly responses: Record<string, { content: object }> }
+      assert.deepStrictEqual(Object.keys(responses["JobNotFound"]?.content ?? {}), [
         "application/problem+json",
       ])
       assert.include(JSON.stringify(json), "https://api.renderowl.com/errors/job-not-found")
@@ -128,7 +130,7 @@ interface Paths {
       readonly security: unknown
       readonly description: string
       readonly parameters: ReadonlyArray<{ readonly name: string; readonly schema: unknown }>
-      readonly responses: { readonly [status: string]: { readonly content?: Record<string, unknown> } }
+      readonly responses: { readonly [status: string]: unknown }
     }
   }
 }

@@ -21,16 +21,27 @@ const HealthJson = Schema.Struct({
   checks: Schema.Array(CheckJson),
 }).annotate({ identifier: "Health" })
 
+/** The same as a media type of its own (draft-inadarei-api-health-check), unless plain JSON is preferred. */
+const HealthDocument = HealthJson.pipe(HttpApiSchema.asJson({ contentType: "application/health+json" }))
+
 export class SystemApi extends HttpApiGroup.make("system")
   .add(
-    HttpApiEndpoint.get("live", "/live", { success: Schema.Struct({ status: Schema.Literal("live") }) }),
+    HttpApiEndpoint.get("live", "/live", {
+      success: Schema.Struct({ status: Schema.Literal("live") }),
+    }).annotate(OpenApi.Summary, "Whether the process runs"),
     HttpApiEndpoint.get("ready", "/ready", {
       success: Schema.Struct({ status: Schema.Literal("ready") }),
       error: ServiceUnavailableProblem,
-    }),
+    }).annotate(OpenApi.Summary, "Whether it takes requests"),
     HttpApiEndpoint.get("health", "/health", {
-      success: [HealthJson, HealthJson.pipe(HttpApiSchema.status(503))],
-    }),
+      success: [HealthDocument, HealthJson],
+      // Not a problem: whoever asks how well it is gets the same answer in good times and in bad.
+      error: [
+        HealthDocument.pipe(HttpApiSchema.status(503)),
+        HealthJson.pipe(HttpApiSchema.status(503)),
+        ServiceUnavailableProblem,
+      ],
+    }).annotate(OpenApi.Summary, "How well it is, check by check"),
   )
   .annotateMerge(limitedAs(PROBES))
   .annotateMerge(OpenApi.annotations({ title: "System", description: "Health of this process" })) {}

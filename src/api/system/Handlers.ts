@@ -4,9 +4,12 @@
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
+import { preferred } from "../../http/Accept.ts"
 import { ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
 import { Health } from "../../telemetry/Health.ts"
 import { ApiV1 } from "../v1/ApiV1.ts"
+
+const HEALTH_TYPES = ["application/health+json", "application/json"] as const
 
 const NEVER_KEPT = { "cache-control": "no-store" }
 
@@ -25,11 +28,11 @@ export const SystemLive = HttpApiBuilder.group(
             .map(({ name }) => name)
           return Effect.fail(new ServiceUnavailableProblem({ detail: `Not ready: ${failed.join(", ")}.` }))
         }),
-      health: () =>
+      health: ({ request }) =>
         Effect.map(health.report, (report) =>
           HttpServerResponse.jsonUnsafe(report, {
             status: report.status === "unhealthy" ? 503 : 200,
-            contentType: "application/health+json",
+            contentType: preferred(request.headers["accept"], HEALTH_TYPES) ?? HEALTH_TYPES[0],
             headers: NEVER_KEPT,
           }),
         ),

@@ -6,16 +6,20 @@ import { Schema, SchemaGetter } from "effect"
 /** Milliseconds since 1970 ↔ `2026-11-22T06:00:00.000Z`. Any offset is accepted and shown in UTC. */
 export const Timestamp = Schema.String.pipe(
   Schema.check(
-    Schema.isPattern(/^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/, {
+    Schema.isPattern(/^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/u, {
       expected: "an RFC 3339 time like 2026-11-22T06:00:00Z",
     }),
+  ),
+  // Before the check that no document can show, and that would keep this from being shown.
+  Schema.annotate({ format: "date-time", examples: ["2026-11-22T06:00:00Z"] }),
+  Schema.check(
     Schema.makeFilter((text: string) => !Number.isNaN(Date.parse(text)), { expected: "a time that exists" }),
   ),
+  Schema.annotate({ identifier: "Timestamp" }),
   Schema.decodeTo(Schema.Int, {
     decode: SchemaGetter.transform((text: string) => Date.parse(text)),
     encode: SchemaGetter.transform((millis: number) => new Date(millis).toISOString()),
   }),
-  Schema.annotate({ identifier: "Timestamp" }),
 )
 
 /** The same on the way out, where there is nothing to check: a string that is made by {@link toInstant}. */

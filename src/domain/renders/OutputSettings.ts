@@ -38,7 +38,7 @@ const Side = Schema.Int.check(Schema.isBetween({ minimum: SIDE_MIN, maximum: SID
 /** The caller's wishes; what is left out comes from the composition. */
 export const OutputSettings = Schema.Struct({
   format: Schema.optionalKey(OutputFormat.annotate({ description: "Default mp4." })),
-  codec: Schema.optionalKey(Schema.Literals(["h264"]).annotate({ description: "For mp4 (default h264)." })),
+  codec: Schema.optionalKey(Schema.Literal("h264").annotate({ description: "For mp4 (default h264)." })),
   width: Schema.optionalKey(Side.annotate({ description: "Pixels; even for mp4." })),
   height: Schema.optionalKey(Side.annotate({ description: "Pixels; even for mp4." })),
   fps: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: FPS_MAX }))),

@@ -33,13 +33,14 @@ const Tag = Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLen
 
 export class CacheApi extends HttpApiGroup.make("cache")
   .add(
-    HttpApiEndpoint.get("get", "/internal/cache", { success: CacheJson }).annotateMerge(
-      requireScopes("admin"),
-    ),
+    HttpApiEndpoint.get("get", "/internal/cache", { success: CacheJson })
+      .annotate(OpenApi.Summary, "How full the cache is, and how well it does")
+      .annotateMerge(requireScopes("admin")),
     HttpApiEndpoint.delete("invalidate", "/internal/cache/tags/:tag", {
       params: { tag: Tag },
       success: Schema.Struct({ removed: Schema.Int }),
     })
+      .annotate(OpenApi.Summary, "Remove the answers with a tag")
       .annotateMerge(requireScopes("admin"))
       .annotateMerge(unconditional("what is removed is made again by the next who asks")),
   )

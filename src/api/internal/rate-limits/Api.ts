@@ -40,14 +40,16 @@ export const ViolationJson = Schema.Struct({
 
 export class RateLimitsApi extends HttpApiGroup.make("rate-limits")
   .add(
-    HttpApiEndpoint.get("get", "/internal/rate-limits", { success: RateLimitsJson }).annotateMerge(
-      requireScopes("admin"),
-    ),
+    HttpApiEndpoint.get("get", "/internal/rate-limits", { success: RateLimitsJson })
+      .annotate(OpenApi.Summary, "How many requests were refused")
+      .annotateMerge(requireScopes("admin")),
     HttpApiEndpoint.get("violations", "/internal/rate-limits/violations", {
       query: pageQuery,
       success: Page(ViolationJson),
       error: InvalidRequestProblem,
-    }).annotateMerge(requireScopes("admin")),
+    })
+      .annotate(OpenApi.Summary, "List who asked too often")
+      .annotateMerge(requireScopes("admin")),
   )
   .middleware(Authorization)
   .annotateMerge(

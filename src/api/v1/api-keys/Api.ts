@@ -28,7 +28,7 @@ const ApiKeyId = TypeId.schema("key").annotate({ identifier: "ApiKeyId" })
 /** A user of RenderOwl's own, or one by the name that the issuer of tokens gives it. */
 const Owner = Schema.String.pipe(
   Schema.check(
-    Schema.isPattern(/^(user_[0-7][0-9a-z]{25}|user:[!-~]{1,128})$/, {
+    Schema.isPattern(/^(user_[0-7][0-9a-z]{25}|user:[!-~]{1,128})$/u, {
       expected: "an id like user_01k8w3e5r7fm2vx9q4ztd6yhbn or user:<subject>",
     }),
   ),
@@ -97,17 +97,17 @@ export class ApiKeysApi extends HttpApiGroup.make("api_keys")
         location: Schema.String,
       }),
       error: [ValidationFailedProblem, ConflictProblem, ...grantErrors, ...StoreProblems],
-    }),
+    }).annotate(OpenApi.Summary, "Create an API key"),
     HttpApiEndpoint.get("list", "/v1/api-keys", {
       query: pageQuery,
       success: Page(ApiKeyJson),
       error: [InvalidRequestProblem, ...StoreProblems],
-    }),
+    }).annotate(OpenApi.Summary, "List API keys"),
     HttpApiEndpoint.get("get", "/v1/api-keys/:id", {
       params,
       success: ApiKeyJson,
       error: [ApiKeyNotFoundProblem, ...StoreProblems],
-    }),
+    }).annotate(OpenApi.Summary, "Get an API key"),
     HttpApiEndpoint.post("rotate", "/v1/api-keys/:id/rotate", {
       params,
       payload: Schema.Struct({
@@ -122,12 +122,14 @@ export class ApiKeysApi extends HttpApiGroup.make("api_keys")
       }),
       success: IssuedApiKeyJson,
       error: [ApiKeyNotFoundProblem, ConflictProblem, ...grantErrors, ...StoreProblems],
-    }),
+    }).annotate(OpenApi.Summary, "Give an API key a new secret"),
     HttpApiEndpoint.delete("revoke", "/v1/api-keys/:id", {
       params,
       success: HttpApiSchema.NoContent,
       error: [ApiKeyNotFoundProblem, ...grantErrors, ...StoreProblems],
-    }).annotateMerge(unconditional("a key that may be in wrong hands ends at once, whatever was seen of it")),
+    })
+      .annotate(OpenApi.Summary, "Revoke an API key")
+      .annotateMerge(unconditional("a key that may be in wrong hands ends at once, whatever was seen of it")),
   )
   .middleware(Authorization)
   .annotateMerge(requireScopes("keys:write"))

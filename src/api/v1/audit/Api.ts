@@ -48,7 +48,9 @@ export class AuditApi extends HttpApiGroup.make("audit")
       },
       success: Page(AuditEntryJson),
       error: [InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("admin")),
+    })
+      .annotate(OpenApi.Summary, "List what callers changed, newest first")
+      .annotateMerge(requireScopes("admin")),
   )
   .middleware(Authorization)
   .annotateMerge(OpenApi.annotations({ title: "Audit", description: "Who did what, newest first" })) {}

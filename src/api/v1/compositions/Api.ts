@@ -29,7 +29,7 @@ export const CompositionJson = Schema.Struct({
 const untilTheNextRelease = cached({ ttl: "1 day", tags: () => [COMPOSITIONS] })
 
 const CompositionId = Schema.String.pipe(
-  Schema.check(Schema.isPattern(/^[A-Za-z][A-Za-z0-9]{0,63}$/, { expected: "the id of a composition" })),
+  Schema.check(Schema.isPattern(/^[A-Za-z][A-Za-z0-9]{0,63}$/u, { expected: "the id of a composition" })),
 )
 
 export class CompositionsApi extends HttpApiGroup.make("compositions")
@@ -37,6 +37,7 @@ export class CompositionsApi extends HttpApiGroup.make("compositions")
     HttpApiEndpoint.get("list", "/v1/compositions", {
       success: Schema.Struct({ data: Schema.Array(CompositionJson) }),
     })
+      .annotate(OpenApi.Summary, "List compositions")
       .annotateMerge(requireScopes("renders:read"))
       .annotateMerge(untilTheNextRelease),
     HttpApiEndpoint.get("get", "/v1/compositions/:id", {
@@ -44,6 +45,7 @@ export class CompositionsApi extends HttpApiGroup.make("compositions")
       success: CompositionJson,
       error: NotFoundProblem,
     })
+      .annotate(OpenApi.Summary, "Get a composition")
       .annotateMerge(requireScopes("renders:read"))
       .annotateMerge(untilTheNextRelease),
     HttpApiEndpoint.get("thumbnail", "/v1/compositions/:id/thumbnail", {
@@ -56,6 +58,7 @@ export class CompositionsApi extends HttpApiGroup.make("compositions")
       success: Schema.Uint8Array.pipe(HttpApiSchema.asUint8Array({ contentType: "image/png" })),
       error: [NotFoundProblem, ServiceUnavailableProblem],
     })
+      .annotate(OpenApi.Summary, "Draw a composition with its example")
       .annotateMerge(requireScopes("renders:read"))
       .annotateMerge(untilTheNextRelease),
   )

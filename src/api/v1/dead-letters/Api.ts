@@ -28,7 +28,9 @@ export class DeadLettersApi extends HttpApiGroup.make("deadLetters")
       query: { ...pageQuery, ...filter },
       success: Page(JobJson),
       error: [InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotate(OpenApi.Summary, "List dead letters")
+      .annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.post("redrive", "/v1/dead-letters/redrive", {
       payload: Schema.Struct({
         ...filter,
@@ -39,7 +41,9 @@ export class DeadLettersApi extends HttpApiGroup.make("deadLetters")
       /** `remaining`: whether more dead letters fit the filter. */
       success: Schema.Struct({ redriven: Schema.Array(Schema.String), remaining: Schema.Boolean }),
       error: StoreProblems,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Give dead letters another chance")
+      .annotateMerge(requireScopes("jobs:write")),
   )
   .middleware(Authorization)
   .annotateMerge(OpenApi.annotations({ title: "Dead letters", description: "Jobs that failed for good" })) {}

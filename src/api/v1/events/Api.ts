@@ -46,7 +46,9 @@ export class EventsApi extends HttpApiGroup.make("events")
       // As JSON up to the newest event; or live, without end.
       success: [Schema.Struct({ data: Schema.Array(EventJson), has_more: Schema.Boolean }), EventStream],
       error: [InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("admin")),
+    })
+      .annotate(OpenApi.Summary, "Read or follow the journal")
+      .annotateMerge(requireScopes("admin")),
   )
   .middleware(Authorization)
   .annotateMerge(

@@ -39,11 +39,11 @@ export const JobId = TypeId.schema("job").annotate({ identifier: "JobId" })
 
 export const QueueName = Schema.String.pipe(
   Schema.check(
-    Schema.isPattern(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
+    Schema.isPattern(/^[a-z0-9][a-z0-9._-]{0,63}$/u, {
       expected: "1 to 64 characters of a-z, 0-9, dot, dash and underscore, starting with a letter or digit",
     }),
   ),
-  Schema.annotate({ identifier: "QueueName" }),
+  Schema.annotate({ identifier: "QueueName", examples: ["mail"] }),
 )
 
 const between = (minimum: number, maximum: number) =>
@@ -54,7 +54,7 @@ const text = (maximum: number) =>
 export const Tag = text(TAG_CHARACTERS_MAX)
 
 const newJobFields = {
-  type: text(100),
+  type: text(100).annotate({ examples: ["system:echo", "system:sleep"] }),
   payload: Schema.optionalKey(BoundedJson),
   queue: Schema.optionalKey(QueueName),
   priority: Schema.optionalKey(Priority),
@@ -93,6 +93,13 @@ const consistent = Schema.makeFilter(
 )
 
 export const NewJob = Schema.Struct({ ...newJobFields, depends_on: dependsOn(JobId) }).pipe(
+  Schema.annotate({
+    examples: [
+      { type: "system:echo", payload: "hello" },
+      { type: "system:sleep", payload: { ms: 3_000 }, priority: "high", tags: ["example"] },
+      { type: "system:echo", payload: "later", delay_ms: 3_600_000 },
+    ],
+  }),
   Schema.check(consistent),
   Schema.annotate({ identifier: "NewJob" }),
 )
@@ -130,7 +137,7 @@ export const JobLogs = Schema.Struct({
       at: Instant,
       level: Schema.Literals(LOG_LEVELS),
       message: Schema.String,
-      data: Schema.NullOr(StoredJson),
+      data: StoredJson,
     }),
   ),
   /** Lines that were too many to be kept. */
@@ -144,7 +151,9 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       // 202: taken in, to be followed at Location. 200: ended within `Prefer: wait`, or had the idempotency key already.
       success: [submitted(202), submitted(200)],
       error: [IdempotencyKeyReusedProblem, ...SubmitProblems],
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Submit a job")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("submitBatch", "/v1/jobs/batch", {
       payload: Schema.Struct({
         jobs: Schema.Array(NewJobOfBatch).pipe(
@@ -155,7 +164,9 @@ export class JobsApi extends HttpApiGroup.make("jobs")
         data: Schema.Array(Schema.Struct({ id: Schema.String, deduplicated: Schema.Boolean })),
       }).pipe(HttpApiSchema.status(202)),
       error: [IdempotencyKeyReusedProblem, ...SubmitProblems],
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Submit up to 1,000 jobs, all or none")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.get("list", "/v1/jobs", {
       query: {
         ...pageQuery,
@@ -169,6 +180,7 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       success: Page(JobJson),
       error: [InvalidRequestProblem, ...StoreProblems],
     })
+      .annotate(OpenApi.Summary, "List jobs, newest first")
       .annotateMerge(requireScopes("jobs:read"))
       .annotateMerge(cached({ tags: () => [ANY_EVENT] })),
     HttpApiEndpoint.get("get", "/v1/jobs/:id", {
@@ -181,6 +193,7 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       success: JobJson,
       error: [JobNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
     })
+      .annotate(OpenApi.Summary, "Get a job, as it is or as it was")
       .annotateMerge(requireScopes("jobs:read"))
       // A job that has ended stays as it is until it is redriven; the tag of any other is weak, and it is not kept.
       .annotateMerge(cached({ ttl: "1 hour", tags: ({ id }) => [id!] })),
@@ -188,35 +201,47 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       params: { id: JobId },
       success: [Schema.Struct({ data: Schema.Array(JobEventJson) }), EventStream],
       error: [JobNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotate(OpenApi.Summary, "Read or follow what happened to a job")
+      .annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.get("logs", "/v1/jobs/:id/logs", {
       params: { id: JobId },
       query: { attempt: Schema.optionalKey(AttemptNumber) },
       success: JobLogs,
       error: [JobNotFoundProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotate(OpenApi.Summary, "Read what a job has logged")
+      .annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.post("cancel", "/v1/jobs/:id/cancel", {
       params: { id: JobId },
       success: JobJson,
       error: [JobNotCancellableProblem, ...commandErrors],
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Cancel a job")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("retry", "/v1/jobs/:id/retry", {
       params: { id: JobId },
       success: JobJson,
       error: commandErrors,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Give a job that has died another chance")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("reschedule", "/v1/jobs/:id/reschedule", {
       params: { id: JobId },
       payload: Schema.Struct({ scheduled_at: Timestamp }),
       success: JobJson,
       error: commandErrors,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Change when a job is due")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("prioritize", "/v1/jobs/:id/prioritize", {
       params: { id: JobId },
       payload: Schema.Struct({ priority: Priority }),
       success: JobJson,
       error: commandErrors,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Change the priority of a job")
+      .annotateMerge(requireScopes("jobs:write")),
   )
   .middleware(ResponseCache)
   .middleware(Authorization)

@@ -23,7 +23,7 @@ const Progress = Schema.Struct({
   attempt: Schema.Int,
   percent: Schema.Finite,
   message: Schema.NullOr(Schema.String),
-  detail: Schema.NullOr(StoredJson),
+  detail: StoredJson,
   updated_at: Instant,
 })
 
@@ -74,7 +74,7 @@ export const JobJson = Schema.Struct({
   started_at: Schema.NullOr(Instant),
   finished_at: Schema.NullOr(Instant),
   progress: Schema.NullOr(Progress),
-  result: Schema.NullOr(StoredJson),
+  result: StoredJson,
   error: Schema.NullOr(JobFailure),
   /** Why it was cancelled: `cause` is null when somebody wanted it. */
   cancelled: Schema.NullOr(

@@ -68,12 +68,15 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
         etag: Schema.String,
       }),
       error: StoreProblems,
-    }).annotateMerge(requireScopes("projects:write")),
+    })
+      .annotate(OpenApi.Summary, "Create a project")
+      .annotateMerge(requireScopes("projects:write")),
     HttpApiEndpoint.get("list", "/v1/projects", {
       query: pageQuery,
       success: Page(ProjectJson),
       error: [InvalidRequestProblem, ...StoreProblems],
     })
+      .annotate(OpenApi.Summary, "List projects")
       .annotateMerge(requireScopes("projects:read"))
       .annotateMerge(cached({ ttl: "5 minutes", tags: () => [PROJECTS] })),
     HttpApiEndpoint.get("get", "/v1/projects/:id", {
@@ -81,6 +84,7 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       success: shown(ProjectJson),
       error: [ProjectNotFoundProblem, ...StoreProblems],
     })
+      .annotate(OpenApi.Summary, "Get a project")
       .annotateMerge(requireScopes("projects:read"))
       .annotateMerge(cached({ ttl: "5 minutes", tags: ({ id }) => [id!] })),
     HttpApiEndpoint.patch("change", "/v1/projects/:id", {
@@ -93,6 +97,7 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       success: shown(ProjectJson),
       error: changeErrors,
     })
+      .annotate(OpenApi.Summary, "Change a project")
       .annotateMerge(requireScopes("projects:write"))
       .middleware(IfMatch),
     HttpApiEndpoint.delete("archive", "/v1/projects/:id", {
@@ -100,6 +105,7 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       success: HttpApiSchema.NoContent,
       error: changeErrors,
     })
+      .annotate(OpenApi.Summary, "Archive a project")
       .annotateMerge(requireScopes("projects:write"))
       .middleware(IfMatch),
   )

@@ -60,12 +60,14 @@ export const QueueJson = Schema.Struct({
   workers: Schema.Struct({ running: Count, running_by_type: Schema.Record(Schema.String, Count) }),
 }).annotate({ identifier: "Queue" })
 
-const governing = <const Name extends "pause" | "drain" | "resume">(name: Name) =>
+const governing = <const Name extends "pause" | "drain" | "resume">(name: Name, summary: string) =>
   HttpApiEndpoint.post(name, `/v1/queues/:name/${name}`, {
     params: { name: QueueName },
     success: QueueJson,
     error: [QueueNotFoundProblem, ...StoreProblems],
-  }).annotateMerge(requireScopes("admin"))
+  })
+    .annotate(OpenApi.Summary, summary)
+    .annotateMerge(requireScopes("admin"))
 
 export class QueuesApi extends HttpApiGroup.make("queues")
   .add(
@@ -73,6 +75,7 @@ export class QueuesApi extends HttpApiGroup.make("queues")
       success: Schema.Struct({ data: Schema.Array(QueueJson) }),
       error: StoreProblems,
     })
+      .annotate(OpenApi.Summary, "List queues")
       .annotateMerge(requireScopes("jobs:read"))
       .annotateMerge(cached({ tags: () => [ANY_EVENT] })),
     HttpApiEndpoint.get("get", "/v1/queues/:name", {
@@ -80,6 +83,7 @@ export class QueuesApi extends HttpApiGroup.make("queues")
       success: QueueJson,
       error: [QueueNotFoundProblem, ...StoreProblems],
     })
+      .annotate(OpenApi.Summary, "Get a queue")
       .annotateMerge(requireScopes("jobs:read"))
       .annotateMerge(cached({ tags: () => [ANY_EVENT] })),
     HttpApiEndpoint.put("setUp", "/v1/queues/:name", {
@@ -87,10 +91,12 @@ export class QueuesApi extends HttpApiGroup.make("queues")
       payload: NewQueueLimits,
       success: QueueJson,
       error: StoreProblems,
-    }).annotateMerge(requireScopes("admin")),
-    governing("pause"),
-    governing("drain"),
-    governing("resume"),
+    })
+      .annotate(OpenApi.Summary, "Set the limits of a queue")
+      .annotateMerge(requireScopes("admin")),
+    governing("pause", "Start no more attempts"),
+    governing("drain", "Take no more jobs"),
+    governing("resume", "End a pause and a drain"),
   )
   .middleware(ResponseCache)
   .middleware(Authorization)

@@ -27,12 +27,23 @@ import { RenderJson } from "./RenderJson.ts"
 const RenderId = TypeId.schema("rnd").annotate({ identifier: "RenderId" })
 
 const NewRender = Schema.Struct({
-  composition_id: Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(64))),
+  composition_id: Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(64))).annotate({
+    examples: ["TitleCard"],
+  }),
   input_props: Schema.optionalKey(BoundedJson),
   output_settings: Schema.optionalKey(OutputSettings),
   priority: Schema.optionalKey(Priority),
   engine: Schema.optionalKey(Schema.Literal("canvas")),
-}).annotate({ identifier: "NewRender" })
+}).annotate({
+  identifier: "NewRender",
+  examples: [
+    {
+      composition_id: "TitleCard",
+      input_props: { title: "Hello" },
+      output_settings: { format: "png", width: 640, height: 360 },
+    },
+  ],
+})
 
 /** Any of the media types a render can be. */
 const OutputBytes = Schema.Uint8Array.pipe(HttpApiSchema.asUint8Array({ contentType: "*/*" }))
@@ -46,44 +57,60 @@ export class RendersApi extends HttpApiGroup.make("renders")
         location: Schema.String,
       }),
       error: [ProjectNotFoundProblem, GoneProblem, ...SubmitProblems],
-    }).annotateMerge(requireScopes("renders:write")),
+    })
+      .annotate(OpenApi.Summary, "Submit a render")
+      .annotateMerge(requireScopes("renders:write")),
     HttpApiEndpoint.get("list", "/v1/projects/:id/renders", {
       params: { id: ProjectId },
       query: pageQuery,
       success: Page(RenderJson),
       error: [ProjectNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotate(OpenApi.Summary, "List the renders of a project")
+      .annotateMerge(requireScopes("renders:read")),
     HttpApiEndpoint.get("get", "/v1/renders/:id", {
       params: { id: RenderId },
       success: RenderJson,
       error: [RenderNotFoundProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotate(OpenApi.Summary, "Get a render")
+      .annotateMerge(requireScopes("renders:read")),
     HttpApiEndpoint.post("cancel", "/v1/renders/:id/cancel", {
       params: { id: RenderId },
       success: RenderJson,
       error: [RenderNotFoundProblem, RenderNotCancellableProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:write")),
+    })
+      .annotate(OpenApi.Summary, "Cancel a render")
+      .annotateMerge(requireScopes("renders:write")),
     HttpApiEndpoint.post("retry", "/v1/renders/:id/retry", {
       params: { id: RenderId },
       success: RenderJson,
       error: [RenderNotFoundProblem, ConflictProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:write")),
+    })
+      .annotate(OpenApi.Summary, "Give a render that has failed another chance")
+      .annotateMerge(requireScopes("renders:write")),
     HttpApiEndpoint.get("output", "/v1/renders/:id/output", {
       params: { id: RenderId },
       success: OutputBytes,
       error: [RenderNotFoundProblem, RenderNotCompleteProblem, GoneProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotate(OpenApi.Summary, "Download what was rendered")
+      .annotateMerge(requireScopes("renders:read")),
     HttpApiEndpoint.get("logs", "/v1/renders/:id/logs", {
       params: { id: RenderId },
       query: { attempt: Schema.optionalKey(AttemptNumber) },
       success: JobLogs,
       error: [RenderNotFoundProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotate(OpenApi.Summary, "Read what a render has logged")
+      .annotateMerge(requireScopes("renders:read")),
     HttpApiEndpoint.get("events", "/v1/renders/:id/events", {
       params: { id: RenderId },
       success: [Schema.Struct({ data: Schema.Array(JobEventJson) }), EventStream],
       error: [RenderNotFoundProblem, InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("renders:read")),
+    })
+      .annotate(OpenApi.Summary, "Read or follow what happened to a render")
+      .annotateMerge(requireScopes("renders:read")),
   )
   .middleware(Authorization)
   .annotateMerge(

@@ -39,12 +39,12 @@ const ScheduledJob = Schema.Struct({
   timeout_ms,
   concurrency_key,
   tags,
-}).annotate({ identifier: "ScheduledJob" })
+}).annotate({ identifier: "ScheduledJob", examples: [{ type: "system:echo", payload: "good morning" }] })
 
 const fields = {
   name: text(NAME_CHARACTERS_MAX),
-  cron: text(CRON_CHARACTERS_MAX),
-  time_zone: text(TIME_ZONE_CHARACTERS_MAX),
+  cron: text(CRON_CHARACTERS_MAX).annotate({ examples: ["30 9 * * mon", "*/20 * * * *"] }),
+  time_zone: text(TIME_ZONE_CHARACTERS_MAX).annotate({ examples: ["Europe/Berlin"] }),
   job: ScheduledJob,
   catch_up: CatchUp,
 }
@@ -101,17 +101,23 @@ export class SchedulesApi extends HttpApiGroup.make("schedules")
         location: Schema.String,
       }),
       error: [ValidationFailedProblem, ConflictProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Create a schedule")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.get("list", "/v1/schedules", {
       query: pageQuery,
       success: Page(ScheduleJson),
       error: [InvalidRequestProblem, ...StoreProblems],
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotate(OpenApi.Summary, "List schedules")
+      .annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.get("get", "/v1/schedules/:id", {
       params,
       success: ScheduleJson,
       error: knownErrors,
-    }).annotateMerge(requireScopes("jobs:read")),
+    })
+      .annotate(OpenApi.Summary, "Get a schedule")
+      .annotateMerge(requireScopes("jobs:read")),
     HttpApiEndpoint.patch("update", "/v1/schedules/:id", {
       params,
       payload: Schema.Struct({
@@ -125,6 +131,7 @@ export class SchedulesApi extends HttpApiGroup.make("schedules")
       success: ScheduleJson,
       error: [ValidationFailedProblem, ...knownErrors],
     })
+      .annotate(OpenApi.Summary, "Change a schedule")
       .annotateMerge(requireScopes("jobs:write"))
       .annotateMerge(ticking),
     HttpApiEndpoint.delete("delete", "/v1/schedules/:id", {
@@ -132,25 +139,32 @@ export class SchedulesApi extends HttpApiGroup.make("schedules")
       success: HttpApiSchema.NoContent,
       error: knownErrors,
     })
+      .annotate(OpenApi.Summary, "Delete a schedule")
       .annotateMerge(requireScopes("jobs:write"))
       .annotateMerge(ticking),
     HttpApiEndpoint.post("pause", "/v1/schedules/:id/pause", {
       params,
       success: ScheduleJson,
       error: knownErrors,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Pause a schedule")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("resume", "/v1/schedules/:id/resume", {
       params,
       success: ScheduleJson,
       error: knownErrors,
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Resume a schedule")
+      .annotateMerge(requireScopes("jobs:write")),
     HttpApiEndpoint.post("trigger", "/v1/schedules/:id/trigger", {
       params,
       success: HttpApiSchema.WithHeaders(JobJson.pipe(HttpApiSchema.status(202)), {
         location: Schema.String,
       }),
       error: [ScheduleNotFoundProblem, ...SubmitProblems],
-    }).annotateMerge(requireScopes("jobs:write")),
+    })
+      .annotate(OpenApi.Summary, "Submit its job now")
+      .annotateMerge(requireScopes("jobs:write")),
   )
   .middleware(Authorization)
   .annotateMerge(
