@@ -8,6 +8,7 @@ import { Authorization } from "../http/Authorization.ts"
 import { IfMatch } from "../http/Conditional.ts"
 import * as CacheShortcut from "../http/CacheShortcut.ts"
 import { Contract } from "../http/Contract.ts"
+import { Dispatcher } from "../http/Dispatcher.ts"
 import * as Documentation from "../http/Documentation.ts"
 import * as ErrorPages from "../http/ErrorPages.ts"
 import { DOCUMENTATION } from "../http/rate-limits/Policy.ts"
@@ -20,6 +21,7 @@ import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
 import { ApiKeysLive } from "./v1/api-keys/Handlers.ts"
 import { AuditLive } from "./v1/audit/Handlers.ts"
+import { BatchLive } from "./v1/batch/Handlers.ts"
 import { CompositionsLive } from "./v1/compositions/Handlers.ts"
 import { DeadLettersLive } from "./v1/dead-letters/Handlers.ts"
 import { EventsLive } from "./v1/events/Handlers.ts"
@@ -43,6 +45,7 @@ const groups = Layer.mergeAll(
   RateLimitsLive,
   ApiKeysLive,
   AuditLive,
+  BatchLive,
 )
 
 const v1: ApiVersion = { name: "v1" }
@@ -58,6 +61,7 @@ export const layer = Layer.mergeAll(
   HttpApiBuilder.layer(ApiV1).pipe(
     Layer.provide(groups),
     Layer.provide([Authorization.layer, Contract.layer, ResponseCache.layer, IfMatch.layer]),
+    Layer.provide(Dispatcher.layer),
     Layer.provide(CacheShortcut.layer(ApiV1)),
     // Before the first request, and told of every commit while there are any.
     Layer.provide(CacheTagsLive),

@@ -3,6 +3,7 @@
  * for as long as their readers like and so have a number of their own. What comes beyond is refused at once, while it
  * costs nothing, instead of making everybody wait.
  */
+import { Context } from "effect"
 
 /** Both numbers are counts, not rates. */
 export interface AdmissionLimits {
@@ -41,3 +42,8 @@ export class Admission {
     this.#streams--
   }
 }
+
+/** The places of this server. */
+export class RequestAdmission extends Context.Service<RequestAdmission, Admission>()(
+  "renderowl/http/RequestAdmission",
+) {}

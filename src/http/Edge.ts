@@ -13,10 +13,11 @@ import {
   HttpServerResponse,
 } from "effect/http"
 import type { IncomingMessage } from "node:http"
-import { Admission, type AdmissionLimits } from "./Admission.ts"
+import { Admission, type AdmissionLimits, RequestAdmission } from "./Admission.ts"
 import { type ApiVersions, CurrentApiVersion } from "./ApiVersion.ts"
 import { compressed, uncodedTags } from "./Compression.ts"
 import type { Cors } from "./Cors.ts"
+import { isDispatched } from "./DispatchedRequest.ts"
 import { Drain } from "./Drain.ts"
 import { failureAnswer } from "./FailureProblem.ts"
 import { OVERLOAD_PAUSE_SECONDS, URL_CHARACTERS_MAX } from "./Limits.ts"
@@ -62,23 +63,29 @@ export interface EdgeOptions {
  */
 export const layer = (
   options: EdgeOptions,
-): Layer.Layer<HttpRouter.HttpRouter, never, HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Drain> =>
-  Layer.effect(
-    HttpRouter.HttpRouter,
+): Layer.Layer<
+  HttpRouter.HttpRouter | RequestAdmission,
+  never,
+  HttpRouter.HttpRouter | HttpPlatform.HttpPlatform | Drain
+> =>
+  Layer.effectContext(
     Effect.gen(function* () {
       const router = yield* HttpRouter.HttpRouter
       const table = new RouteTable(options.versions)
+      const admission = new Admission(options.admission)
       yield* router.addGlobalMiddleware(
         make({
           ...options,
-          admission: new Admission(options.admission),
+          admission,
           drain: yield* Drain,
           base: yield* ProblemBase,
           platform: yield* HttpPlatform.HttpPlatform,
           table,
         }),
       )
-      return table.recording(router)
+      return Context.make(HttpRouter.HttpRouter, table.recording(router)).pipe(
+        Context.add(RequestAdmission, admission),
+      )
     }),
   )
 
@@ -116,8 +123,10 @@ const make =
       if (preflight !== undefined) return send(edge, exchange, preflight)
       const refusal = refuse(edge, request) ?? (route === undefined ? unsupported(edge.versions) : undefined)
       if (refusal !== undefined) return sendProblem(edge, exchange, refusal)
-      const isCounted = edge.admission.enter()
-      if (!isCounted && !edge.alwaysAdmitted.has(pathOf(request.url))) {
+      // Who had it made holds its place.
+      const hasPlace = isDispatched(request)
+      const isCounted = !hasPlace && edge.admission.enter()
+      if (!isCounted && !hasPlace && !edge.alwaysAdmitted.has(pathOf(request.url))) {
         return sendProblem(edge, exchange, overloaded("requests"))
       }
       return Effect.matchCauseEffect(handler, {
@@ -198,7 +207,8 @@ const admitStream = (
   { request, scope }: Exchange,
   { body }: Response,
 ): Refusal | undefined => {
-  if (body._tag === "Empty" || request.method === "HEAD") return undefined
+  // Nobody reads the stream of a request that was dispatched.
+  if (body._tag === "Empty" || request.method === "HEAD" || isDispatched(request)) return undefined
   if (!admission.beginStream()) return overloaded("streams")
   Effect.runSync(
     Scope.addFinalizer(

@@ -8,6 +8,7 @@ import { RateLimitsApi } from "../internal/rate-limits/Api.ts"
 import { SystemApi } from "../system/Api.ts"
 import { ApiKeysApi } from "./api-keys/Api.ts"
 import { AuditApi } from "./audit/Api.ts"
+import { BatchApi } from "./batch/Api.ts"
 import { CompositionsApi } from "./compositions/Api.ts"
 import { DeadLettersApi } from "./dead-letters/Api.ts"
 import { EventsApi } from "./events/Api.ts"
@@ -46,6 +47,7 @@ export const ApiV1 = contract(
       RateLimitsApi,
       ApiKeysApi,
       AuditApi,
+      BatchApi,
     )
     .annotateMerge(
       OpenApi.annotations({
