@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Effect, Layer, Logger, Redacted, References } from "effect"
 import * as Routes from "./api/Routes.ts"
 import { healthChecks } from "./api/system/HealthChecks.ts"
@@ -22,6 +23,7 @@ import { RenderFolder, RenderVideoLive } from "./domain/renders/RenderJob.ts"
 import { Renders } from "./domain/renders/Renders.ts"
 import { CursorSecret } from "./http/Cursor.ts"
 import { Drain } from "./http/Drain.ts"
+import { InternalCallers } from "./http/InternalCallers.ts"
 import { ProblemBase } from "./http/Problem.ts"
 import { LimitsStore } from "./http/rate-limits/LimitsStore.ts"
 import * as RateLimits from "./http/rate-limits/RateLimits.ts"
@@ -31,7 +33,9 @@ import { Queue } from "./jobs/Queue.ts"
 import * as Scheduler from "./jobs/schedules/Scheduler.ts"
 import * as RenderOwl from "./RenderOwl.ts"
 import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
+import { ReplayGuard } from "./security/ReplayGuard.ts"
 import { TokenVerifier } from "./security/TokenVerifier.ts"
+import { WebhookSignature } from "./security/WebhookSignature.ts"
 import { Health } from "./telemetry/Health.ts"
 
 /** This folder: what is answered is made by what is in it. */
@@ -88,6 +92,13 @@ const rateLimits = ({ anonymousTier, rateLimits: isOn, limitsDbPath: filename }:
     ? RateLimits.layer({ anonymousTier }).pipe(Layer.provide(LimitsStore.layer({ filename })))
     : Layer.empty
 
+/** Who calls from within, and how that is known. */
+const internalCallers = ({ internalLoopback, internalSecrets }: Settings) =>
+  InternalCallers.layerWith({ secrets: internalSecrets, loopback: internalLoopback }).pipe(
+    Layer.provide(WebhookSignature.layer),
+    Layer.provide([ReplayGuard.layer, NodeCrypto.layerMac]),
+  )
+
 /** RenderOwl as the settings say. */
 export const layer = (settings: Settings) => {
   const { dataDir } = settings
@@ -119,7 +130,12 @@ export const layer = (settings: Settings) => {
   }).pipe(
     Layer.provideMerge(Drain.layer),
     Layer.provide([cache(settings.cacheDbPath), rateLimits(settings)]),
-    Layer.provide([identity(settings), cursorSecret(dataDir), Health.layer(healthChecks(dataDir))]),
+    Layer.provide([
+      identity(settings),
+      internalCallers(settings),
+      cursorSecret(dataDir),
+      Health.layer(healthChecks(dataDir)),
+    ]),
   )
   return stopTakingWork.pipe(
     Layer.provideMerge(server),

@@ -12,6 +12,7 @@ import { ARCHIVE_AFTER_MIN } from "./jobs/Retention.ts"
 import { canonical } from "./security/AllowedNetworks.ts"
 import { Tier } from "./security/Principal.ts"
 import { SECRET_BYTES_MIN, type TokenSettings } from "./security/TokenVerifier.ts"
+import * as WebhookSignature from "./security/WebhookSignature.ts"
 import * as WebUrl from "./security/WebUrl.ts"
 
 interface Setting {
@@ -120,6 +121,8 @@ const SYNCHRONOUS = ["FULL", "NORMAL", "EXTRA", "OFF"] as const
 const RATE_LIMITS = ["on", "off"] as const
 const VIDEO_ENCODERS = ["auto", "ffmpeg", "wasm"] as const
 
+const LOOPBACK_MODES = ["closed", "open"] as const
+
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "none"] as const
 /** As Effect calls them. */
 const EFFECT_LEVELS = {
@@ -212,6 +215,19 @@ const all = Config.all({
     JWT_PARTY,
   ),
   jwtAudience: setting("JWT_AUDIENCE", Config.NonEmptyString, JWT_PARTY, "what the aud of a token must name"),
+  internalSecrets: setting(
+    "INTERNAL_SECRET",
+    (name) => Config.option(Config.map(Config.NonEmptyString(name), Redacted.make)),
+    Option.none<Redacted.Redacted<string>>(),
+    "the secret that internal callers sign with (whsec_…), several with commas between",
+    "none",
+  ),
+  internalLoopback: setting(
+    "INTERNAL_LOOPBACK",
+    (name) => Config.Literals(LOOPBACK_MODES, name),
+    "closed" as (typeof LOOPBACK_MODES)[number],
+    "open: /internal needs no credentials when called from this machine",
+  ),
   problemBase: setting(
     "PROBLEM_BASE_URL",
     (name) => Config.map(Config.NonEmptyString(name), (url) => (url.endsWith("/") ? url : `${url}/`)),
@@ -335,6 +351,14 @@ const tokensOf = (given: {
     : Effect.succeed({ issuer, audience, keys: { _tag: "JwkSet", url: new URL(jwksUrl.value) } })
 }
 
+/** Secrets that can sign. */
+const secretsOf = (
+  list: Option.Option<Redacted.Redacted<string>>,
+): Effect.Effect<ReadonlyArray<WebhookSignature.WebhookSecret>, Config.ConfigError> =>
+  Effect.forEach(Option.isNone(list) ? [] : Redacted.value(list.value).split(","), (text) =>
+    WebhookSignature.secret(Redacted.make(text.trim())),
+  ).pipe(Effect.mapError(({ message }) => refusal("INTERNAL_SECRET", message)))
+
 const refusal = (name: string, message: string): Config.ConfigError =>
   new Config.ConfigError(
     new Schema.SchemaError(new SchemaIssue.Pointer([name], new SchemaIssue.InvalidValue({ message }))),
@@ -343,10 +367,11 @@ const refusal = (name: string, message: string): Config.ConfigError =>
 /** Every setting, and what follows from several. */
 const consistent = Config.mapEffect(
   all,
-  ({ corsCredentials, corsOrigins, jwksUrl, jwtAudience, jwtIssuer, jwtSecret, ...rest }) =>
+  ({ corsCredentials, corsOrigins, internalSecrets, jwksUrl, jwtAudience, jwtIssuer, jwtSecret, ...rest }) =>
     Effect.map(
       Effect.all({
         cors: corsOf(corsOrigins, corsCredentials),
+        internalSecrets: secretsOf(internalSecrets),
         tokens: tokensOf({ secret: jwtSecret, jwksUrl, issuer: jwtIssuer, audience: jwtAudience }),
       }),
       (together) => ({ ...rest, ...together }),

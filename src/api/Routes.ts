@@ -11,6 +11,7 @@ import { Contract } from "../http/Contract.ts"
 import { Dispatcher } from "../http/Dispatcher.ts"
 import * as Documentation from "../http/Documentation.ts"
 import * as ErrorPages from "../http/ErrorPages.ts"
+import { InternalAuthorization, InternalSignature } from "../http/InternalAuthorization.ts"
 import { DOCUMENTATION } from "../http/rate-limits/Policy.ts"
 import { limitedRoutes } from "../http/rate-limits/RateLimited.ts"
 import { ResponseCache } from "../http/ResponseCache.ts"
@@ -60,6 +61,7 @@ export const probes = ["/live", "/ready", "/health"]
 export const layer = Layer.mergeAll(
   HttpApiBuilder.layer(ApiV1).pipe(
     Layer.provide(groups),
+    Layer.provide([InternalAuthorization.layer, InternalSignature.layer]),
     Layer.provide([Authorization.layer, Contract.layer, ResponseCache.layer, IfMatch.layer]),
     Layer.provide(Dispatcher.layer),
     Layer.provide(CacheShortcut.layer(ApiV1)),

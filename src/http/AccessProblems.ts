@@ -2,6 +2,7 @@
  * Problems of who is calling and what they may do: credentials (401), rights (403) and shares of the service (429).
  */
 import { Schema } from "effect"
+import { SignatureRefusal } from "../security/WebhookSignature.ts"
 import { Problem, RetryAfterSeconds } from "./Problem.ts"
 
 export class UnauthorizedProblem extends Problem<UnauthorizedProblem>()("UnauthorizedProblem", {
@@ -36,13 +37,20 @@ export class InvalidApiKeyProblem extends Problem<InvalidApiKeyProblem>()("Inval
   cure: "Check that the whole key was copied, or create a new one.",
 }) {}
 
-export class InvalidSignatureProblem extends Problem<InvalidSignatureProblem>()("InvalidSignatureProblem", {
-  slug: "invalid-signature",
-  status: 401,
-  title: "The request signature is not valid",
-  cause: "The HMAC does not match, its timestamp is out of tolerance, or it was used before.",
-  cure: "Sign id, timestamp and the exact body bytes with the current secret, and check the clock.",
-}) {}
+/** Why a signed message is not believed, for programs: `replayed` is one that has arrived before, as a retry does. */
+const SignatureFault = Schema.Literals([...SignatureRefusal.literals, "replayed"])
+
+export class InvalidSignatureProblem extends Problem<InvalidSignatureProblem>()(
+  "InvalidSignatureProblem",
+  {
+    slug: "invalid-signature",
+    status: 401,
+    title: "The request signature is not valid",
+    cause: "The HMAC does not match, its timestamp is out of tolerance, or it was used before.",
+    cure: "Sign id, timestamp and the exact body bytes with the current secret, and check the clock. With the `reason` replayed, nothing is left to do: a request that is meant again has a new id.",
+  },
+  { reason: SignatureFault },
+) {}
 
 export class ForbiddenProblem extends Problem<ForbiddenProblem>()("ForbiddenProblem", {
   slug: "forbidden",

@@ -30,6 +30,7 @@ import {
   UnauthorizedProblem,
 } from "./AccessProblems.ts"
 import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
+import { securityProblems } from "./SecurityProblems.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
 /** The scopes that an endpoint or a whole group requires; the endpoint's own replace those of its group. */
@@ -61,20 +62,23 @@ const apiKey = HttpApiSecurity.apiKey({ in: "header", key: "x-api-key" }).pipe(
   HttpApiSecurity.annotate(OpenApi.Description, "An API key (ro_live_…)."),
 )
 
+/** What a caller is told who is not recognised, or may not do this. */
+export const authorizationProblems = [
+  UnauthorizedProblem,
+  InvalidApiKeyProblem,
+  InvalidTokenProblem,
+  ExpiredTokenProblem,
+  InsufficientScopeProblem,
+  IpRestrictedProblem,
+  OriginRestrictedProblem,
+  ServiceUnavailableProblem,
+] as const
+
 export class Authorization extends HttpApiMiddleware.Service<Authorization, { provides: CurrentPrincipal }>()(
   "renderowl/http/Authorization",
   {
     security: { bearer, apiKey },
-    error: [
-      UnauthorizedProblem,
-      InvalidApiKeyProblem,
-      InvalidTokenProblem,
-      ExpiredTokenProblem,
-      InsufficientScopeProblem,
-      IpRestrictedProblem,
-      OriginRestrictedProblem,
-      ServiceUnavailableProblem,
-    ],
+    error: authorizationProblems,
   },
 ) {
   static readonly layer = Layer.effect(
@@ -155,22 +159,13 @@ export const presentationOf = (request: HttpServerRequest.HttpServerRequest, now
   origin: request.headers["origin"],
 })
 
-const problemOf = (error: AuthenticationError) => {
-  switch (error._tag) {
-    case "InvalidApiKey":
-      return new InvalidApiKeyProblem({})
-    case "InvalidToken":
-      return new InvalidTokenProblem({})
-    case "ExpiredToken":
-      return new ExpiredTokenProblem({ detail: `It expired at ${new Date(error.expiredAt).toISOString()}.` })
-    case "IpRestricted":
-      return new IpRestrictedProblem({})
-    case "OriginRestricted":
-      return new OriginRestrictedProblem({})
-    case "AuthenticatorUnavailable":
-      return new ServiceUnavailableProblem({})
-  }
-}
+const problemOf = (error: AuthenticationError) =>
+  // By the union of the errors, which no single case takes.
+  (
+    securityProblems[error._tag] as (
+      error: AuthenticationError,
+    ) => ReturnType<(typeof securityProblems)[typeof error._tag]>
+  )(error)
 
 const insufficient = (principal: Principal, required: ReadonlyArray<Scope>) =>
   new InsufficientScopeProblem({ required_scopes: required, your_scopes: principal.scopes })

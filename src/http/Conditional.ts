@@ -12,7 +12,7 @@ import { hash } from "node:crypto"
 import { Context, Effect, Layer, type Types } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type HttpApiEndpoint, HttpApiMiddleware } from "effect/http-api"
-import { Authorization } from "./Authorization.ts"
+import { isGuarded } from "./Guards.ts"
 import { producedTypes } from "./ProducedTypes.ts"
 import { PreconditionFailedProblem, PreconditionRequiredProblem } from "./RequestProblems.ts"
 import { newHeaders, varyOf, withHeaders } from "./ResponseHeaders.ts"
@@ -73,11 +73,11 @@ export interface ValidationPolicy {
  * may see can end at any moment.
  */
 export const validationPolicy = (endpoint: HttpApiEndpoint.Top): ValidationPolicy => {
-  const isGuarded = endpoint.middlewares.has(Authorization)
-  const byCaller = isGuarded ? ["authorization", "x-api-key"] : []
+  const guarded = isGuarded(endpoint)
+  const byCaller = guarded ? ["authorization", "x-api-key"] : []
   let vary: ReadonlyArray<string> | undefined
   return {
-    cacheControl: isGuarded ? "private, no-cache" : "no-cache",
+    cacheControl: guarded ? "private, no-cache" : "no-cache",
     vary: () => (vary ??= endpoint.success.size > 1 ? [...byCaller, ...negotiated(endpoint)] : byCaller),
   }
 }

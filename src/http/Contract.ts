@@ -8,8 +8,9 @@ import { Context, Effect, Layer, type Types } from "effect"
 import { type Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
 import { preferred } from "./Accept.ts"
-import { Authorization, requiredScopes } from "./Authorization.ts"
+import { requiredScopes } from "./Authorization.ts"
 import { answerConditional, declaresConditions, notKept, validated, validationPolicy } from "./Conditional.ts"
+import { isGuarded } from "./Guards.ts"
 import { counted } from "./JsonBudget.ts"
 import { strict } from "./JsonText.ts"
 import { BODY_BYTES_MAX } from "./Limits.ts"
@@ -117,7 +118,7 @@ export const contract = <Id extends string, Groups extends HttpApiGroup.Constrai
 
 /** A route that forgot to say who may call it must not start. */
 const assertScopes = (group: HttpApiGroup.Top, endpoint: HttpApiEndpoint.Top): void => {
-  if (!endpoint.middlewares.has(Authorization) || requiredScopes(group, endpoint) !== undefined) return
+  if (!isGuarded(endpoint) || requiredScopes(group, endpoint) !== undefined) return
   throw new Error(
     `${group.identifier}.${endpoint.identifier} is behind Authorization: annotate it with requireScopes(...)`,
   )

@@ -42,6 +42,7 @@ const generalSlugs: ReadonlyArray<string> = [
   "rate-limit-exceeded",
   "headers-too-large",
   "internal-error",
+  "bad-gateway",
   "service-unavailable",
   "gateway-timeout",
 ]

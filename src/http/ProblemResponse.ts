@@ -95,8 +95,8 @@ const rebase = (type: unknown, base: string): unknown =>
     ? base + type.slice(DEFAULT_PROBLEM_BASE.length)
     : type
 
-/** RFC 6750 §3.1: no `error` when nothing was presented. */
+/** RFC 6750 §3.1: no `error` when no token was presented. */
 const challenge = (type: unknown): string =>
-  typeof type === "string" && type.endsWith("/unauthorized")
+  typeof type === "string" && /\/(?:unauthorized|invalid-signature)$/.test(type)
     ? 'Bearer realm="renderowl"'
     : 'Bearer realm="renderowl", error="invalid_token"'

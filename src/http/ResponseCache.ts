@@ -9,9 +9,9 @@ import { type HttpApiEndpoint, HttpApiMiddleware } from "effect/http-api"
 import type { Answer } from "../cache/Answer.ts"
 import { TaggedCache } from "../cache/TaggedCache.ts"
 import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
-import { Authorization } from "./Authorization.ts"
 import { CurrentApiVersion } from "./ApiVersion.ts"
 import { varyByCoding } from "./Compression.ts"
+import { guardAt } from "./Guards.ts"
 import { isWeak, validated, validationPolicy } from "./Conditional.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -153,8 +153,8 @@ export const cachingFault = (endpoint: HttpApiEndpoint.Top): string | undefined 
   const middlewares = [...endpoint.middlewares] as ReadonlyArray<unknown>
   const cache = middlewares.indexOf(ResponseCache)
   if (cache === -1) return "is cached: put its group behind ResponseCache"
-  const authorization = middlewares.indexOf(Authorization)
-  return authorization !== -1 && authorization < cache
+  const guard = guardAt(middlewares)
+  return guard !== -1 && guard < cache
     ? "would give its answers to anybody: put ResponseCache before Authorization"
     : undefined
 }

@@ -53,6 +53,14 @@ export class QueueErrorProblem extends Problem<QueueErrorProblem>()("QueueErrorP
   cure: "Report `trace_id` to the operator.",
 }) {}
 
+export class BadGatewayProblem extends Problem<BadGatewayProblem>()("BadGatewayProblem", {
+  slug: "bad-gateway",
+  status: 502,
+  title: "Another server did not answer as it should",
+  cause: "RenderOwl asked another server for something and got no connection, or no answer that can be used.",
+  cure: "Check the URL and the server behind it, and try again.",
+}) {}
+
 export class ServiceUnavailableProblem extends Problem<ServiceUnavailableProblem>()(
   "ServiceUnavailableProblem",
   {

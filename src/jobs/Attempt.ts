@@ -30,7 +30,7 @@ const MESSAGE_LENGTH_MAX = 2_000
 const RETELL_AFTER: Duration.Input = "50 millis"
 const RETELL = Schedule.min([Schedule.exponential(RETELL_AFTER), Schedule.spaced("2 seconds")])
 /** Progress is journaled at most this often. */
-const PROGRESS_JOURNAL_INTERVAL_MS = 1_000
+export const PROGRESS_JOURNAL_INTERVAL_MS = 1_000
 
 /** A type of job with the handler that runs it here. */
 export interface Registration {

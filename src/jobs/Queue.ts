@@ -20,11 +20,13 @@ import { type EventMetadata, Journal, type JournalError } from "../journal/Journ
 import * as TypeId from "../security/TypeId.ts"
 import type { Registration } from "./Attempt.ts"
 import { JobBehavior } from "./JobBehavior.ts"
+import type { ProgressUpdate } from "./JobContext.ts"
 import {
   InvalidPayload,
   type JobConflict,
   JobNotFound,
   type QueueNotFound,
+  type StaleLease,
   type TooManyQueues,
 } from "./JobErrors.ts"
 import { follow, type JobUpdate } from "./JobFeed.ts"
@@ -96,6 +98,16 @@ export class Queue extends Context.Service<
       priority: Priority,
       metadata?: EventMetadata,
     ) => Effect.Effect<void, CommandError>
+    /**
+     * Tells how far an attempt has come that somebody works on outside of this process, with its number as the fencing token:
+     * one that does not run any more is refused and changes nothing.
+     */
+    readonly progress: (
+      id: string,
+      attempt: number,
+      update: ProgressUpdate,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, StaleLease | Exclude<CommandError, JobConflict>>
     /** Starts no attempt of the queue until it is resumed, across restarts; those under way go on. */
     readonly pause: (name: string, metadata?: EventMetadata) => Effect.Effect<void, GovernError>
     /** Takes no new job into the queue until it is resumed, across restarts; it works off those it has. */
@@ -342,6 +354,11 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
           (state, context) => JobBehavior.decide.Reprioritize(state, { priority }, context),
           metadata,
         ),
+      ),
+    progress: (id, attempt, update, metadata) =>
+      load(id).pipe(
+        Effect.flatMap(({ state }) => actors.of(state.queue)),
+        Effect.flatMap((actor) => actor.report(id, attempt, update, metadata)),
       ),
     pause: (name, metadata) =>
       Effect.flatMap(actors.existing(name), (actor) =>

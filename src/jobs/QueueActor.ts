@@ -7,12 +7,13 @@ import { Cause, Clock, Effect, Exit, Fiber } from "effect"
 import { Mailbox, type MailboxFull } from "../actor/Mailbox.ts"
 import type { EventMetadata, Journal, JournalError, RecordedEvent } from "../journal/Journal.ts"
 import { isUniqueViolation, resultCodeOf } from "../sqlite/SqliteError.ts"
-import type { LeaseCommands, Registration } from "./Attempt.ts"
+import { type LeaseCommands, PROGRESS_JOURNAL_INTERVAL_MS, type Registration } from "./Attempt.ts"
 import { Attempts } from "./Attempts.ts"
 import type { DependencyTeller } from "./DependencyTeller.ts"
 import type { Enqueued, NewJob } from "./Enqueue.ts"
 import { JobBehavior } from "./JobBehavior.ts"
-import type { JobNotFound } from "./JobErrors.ts"
+import type { ProgressUpdate } from "./JobContext.ts"
+import { type JobNotFound, StaleLease } from "./JobErrors.ts"
 import { isFinished } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
 import { HEARTBEAT_INTERVAL_MS } from "./Leases.ts"
@@ -171,6 +172,31 @@ export class QueueActor {
       const accepted = this.#mailbox.offer({ _tag: "Command", id, decide, metadata, answer: resume })
       if (!accepted) resume(Effect.fail(this.#mailbox.full))
     }) as Effect.Effect<Success, Refusal | JobNotFound | JournalError | MailboxFull>
+  }
+
+  /**
+   * Takes the progress of an attempt that runs here from somebody who works on it elsewhere: at once to whoever follows, and to
+   * the journal at most once a second. Without the lease it is refused.
+   */
+  report(
+    id: string,
+    attempt: number,
+    update: ProgressUpdate,
+    metadata?: EventMetadata,
+  ): Effect.Effect<void, StaleLease | JobNotFound | JournalError | MailboxFull> {
+    return Effect.flatMap(Clock.currentTimeMillis, (at) => {
+      const lease = this.#attempts.leases.get(id)
+      if (lease?.attempt !== attempt) return Effect.fail(new StaleLease({ id, attempt }))
+      this.#options.live.publish(id, { attempt, at, ...update })
+      const journaled = lease.job.state.progress
+      if (journaled?.attempt === attempt && at - journaled.at < PROGRESS_JOURNAL_INTERVAL_MS)
+        return Effect.void
+      return this.command(
+        id,
+        (state, context) => JobBehavior.decide.Progress(state, { attempt, ...update }, context),
+        metadata,
+      )
+    })
   }
 
   /** Sends a command to the queue itself. */

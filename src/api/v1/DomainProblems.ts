@@ -30,7 +30,9 @@ import {
   QueueNotFoundProblem,
   RenderNotFoundProblem,
   ScheduleNotFoundProblem,
+  StaleLeaseProblem,
 } from "../../http/ResourceProblems.ts"
+import { securityProblems } from "../../http/SecurityProblems.ts"
 import { MailboxFullProblem, ServiceUnavailableProblem } from "../../http/ServiceProblems.ts"
 import type {
   AlreadyExpired,
@@ -41,6 +43,7 @@ import type {
   JobNotFound,
   QueueDraining,
   QueueNotFound,
+  StaleLease,
   TooManyQueues,
   UnknownJobType,
 } from "../../jobs/JobErrors.ts"
@@ -70,9 +73,12 @@ const DEPENDENCY_FAULTS = {
 } as const
 
 export const toProblem = ProblemMapper.make({
+  ...securityProblems,
   JobNotFound: ({ id }: JobNotFound) => new JobNotFoundProblem({ detail: `No job has the id ${id}.` }),
   JobConflict: ({ command, status }: JobConflict) =>
     new ConflictProblem({ detail: `A job that is ${status} does not take the command ${command}.` }),
+  StaleLease: ({ attempt }: StaleLease) =>
+    new StaleLeaseProblem({ detail: `Attempt ${attempt} is not the one that runs.` }),
   UnknownJobType: ({ index, known }: UnknownJobType) =>
     new ValidationFailedProblem({
       detail: "No job type of this name is registered.",

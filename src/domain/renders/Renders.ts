@@ -4,6 +4,8 @@
  */
 import { Clock, Context, Effect, Layer, Predicate, Schema } from "effect"
 import type { Json } from "effect/Schema"
+import type { ProgressUpdate } from "../../jobs/JobContext.ts"
+import type { JobConflict, StaleLease } from "../../jobs/JobErrors.ts"
 import type { JobSnapshot, SubmitError, CommandError } from "../../jobs/Queue.ts"
 import { Queue } from "../../jobs/Queue.ts"
 import { type EventMetadata, JournalError, StoreFailed } from "../../journal/Journal.ts"
@@ -68,6 +70,13 @@ export class Renders extends Context.Service<
       id: RenderId,
       metadata?: EventMetadata,
     ) => Effect.Effect<void, RenderNotFound | CommandError>
+    /** How far a renderer elsewhere has come with an attempt; refused when that is no longer the one that runs. */
+    readonly progress: (
+      id: RenderId,
+      attempt: number,
+      update: ProgressUpdate,
+      metadata?: EventMetadata,
+    ) => Effect.Effect<void, RenderNotFound | StaleLease | Exclude<CommandError, JobConflict>>
   }
 >()("renderowl/domain/renders/Renders") {
   static readonly layer = Layer.effect(
@@ -127,6 +136,8 @@ export class Renders extends Context.Service<
           }),
         cancel: (id, metadata) => Effect.andThen(get(id), queue.cancel(jobIdOf(id), undefined, metadata)),
         retry: (id, metadata) => Effect.andThen(get(id), queue.retry(jobIdOf(id), metadata)),
+        progress: (id, attempt, update, metadata) =>
+          Effect.andThen(get(id), queue.progress(jobIdOf(id), attempt, update, metadata)),
       })
     }),
   )

@@ -3,8 +3,9 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
-import { Authorization, requireScopes } from "../../../http/Authorization.ts"
+import { requireScopes } from "../../../http/Authorization.ts"
 import { unconditional } from "../../../http/Conditional.ts"
+import { InternalAuthorization } from "../../../http/InternalAuthorization.ts"
 
 const TAG_CHARACTERS_MAX = 100
 
@@ -44,5 +45,5 @@ export class CacheApi extends HttpApiGroup.make("cache")
       .annotateMerge(requireScopes("admin"))
       .annotateMerge(unconditional("what is removed is made again by the next who asks")),
   )
-  .middleware(Authorization)
+  .middleware(InternalAuthorization)
   .annotateMerge(OpenApi.annotations({ title: "Cache", description: "Answers that are kept" })) {}

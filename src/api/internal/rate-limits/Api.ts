@@ -3,7 +3,8 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
-import { Authorization, requireScopes } from "../../../http/Authorization.ts"
+import { requireScopes } from "../../../http/Authorization.ts"
+import { InternalAuthorization } from "../../../http/InternalAuthorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
 import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import { Instant } from "../../v1/Timestamp.ts"
@@ -51,7 +52,7 @@ export class RateLimitsApi extends HttpApiGroup.make("rate-limits")
       .annotate(OpenApi.Summary, "List who asked too often")
       .annotateMerge(requireScopes("admin")),
   )
-  .middleware(Authorization)
+  .middleware(InternalAuthorization)
   .annotateMerge(
     OpenApi.annotations({ title: "Rate limits", description: "Who asked too often, newest first" }),
   ) {}

@@ -5,6 +5,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { OutputSettings } from "../../../domain/renders/OutputSettings.ts"
 import { Authorization, requireScopes } from "../../../http/Authorization.ts"
+import { InternalSignature } from "../../../http/InternalAuthorization.ts"
 import { Page, pageQuery } from "../../../http/Pagination.ts"
 import { InvalidRequestProblem } from "../../../http/RequestProblems.ts"
 import {
@@ -14,6 +15,7 @@ import {
   RenderNotCancellableProblem,
   RenderNotCompleteProblem,
   RenderNotFoundProblem,
+  StaleLeaseProblem,
 } from "../../../http/ResourceProblems.ts"
 import { EventStream } from "../../../http/ServerSentEvents.ts"
 import { Priority } from "../../../jobs/JobEvents.ts"
@@ -25,6 +27,10 @@ import { ProjectId } from "../projects/Api.ts"
 import { RenderJson } from "./RenderJson.ts"
 
 const RenderId = TypeId.schema("rnd").annotate({ identifier: "RenderId" })
+
+/** Frames of one render, far more than there are. */
+const PROGRESS_FRAMES_MAX = 1_000_000_000
+const MESSAGE_CHARACTERS_MAX = 500
 
 const NewRender = Schema.Struct({
   composition_id: Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(64))).annotate({
@@ -44,6 +50,33 @@ const NewRender = Schema.Struct({
     },
   ],
 })
+
+const Frames = Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: PROGRESS_FRAMES_MAX })))
+
+/** What a renderer outside of this process tells of an attempt. */
+const NewProgress = Schema.Struct({
+  /** The fencing token: the number of the attempt that it works on. */
+  attempt: AttemptNumber,
+  percent: Schema.Finite.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 100 }))),
+  current_frame: Schema.optionalKey(Frames),
+  total_frames: Schema.optionalKey(Frames),
+  message: Schema.optionalKey(Schema.String.pipe(Schema.check(Schema.isMaxLength(MESSAGE_CHARACTERS_MAX)))),
+}).pipe(
+  Schema.check(
+    Schema.makeFilter(
+      ({
+        current_frame = 0,
+        total_frames = PROGRESS_FRAMES_MAX,
+      }: {
+        readonly current_frame?: number
+        readonly total_frames?: number
+      }) =>
+        current_frame <= total_frames ||
+        ({ path: ["current_frame"], issue: "must not be more than total_frames" } as const),
+    ),
+  ),
+  Schema.annotate({ identifier: "NewRenderProgress" }),
+)
 
 /** Any of the media types a render can be. */
 const OutputBytes = Schema.Uint8Array.pipe(HttpApiSchema.asUint8Array({ contentType: "*/*" }))
@@ -113,6 +146,17 @@ export class RendersApi extends HttpApiGroup.make("renders")
       .annotateMerge(requireScopes("renders:read")),
   )
   .middleware(Authorization)
+  // Outside of what keys may do: renderers are the operator's.
+  .add(
+    HttpApiEndpoint.post("progress", "/v1/renders/:id/progress", {
+      params: { id: RenderId },
+      payload: NewProgress,
+      success: RenderJson,
+      error: [RenderNotFoundProblem, StaleLeaseProblem, ...StoreProblems],
+    })
+      .annotateMerge(requireScopes("renders:write"))
+      .middleware(InternalSignature),
+  )
   .annotateMerge(
     OpenApi.annotations({ title: "Renders", description: "Videos and stills, rendered as jobs" }),
   ) {}

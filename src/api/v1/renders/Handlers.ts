@@ -95,6 +95,13 @@ export const RendersLive = HttpApiBuilder.group(
           return yield* show(id)
         }).pipe(impossible("JobNotFound"), toProblem),
 
+      progress: ({ params: { id }, payload: { attempt, message, percent, ...detail } }) =>
+        Effect.gen(function* () {
+          const update = { percent, detail, ...(message === undefined ? {} : { message }) }
+          yield* renders.progress(id, attempt, update, yield* requestMetadata)
+          return yield* show(id)
+        }).pipe(impossible("JobNotFound"), toProblem),
+
       output: ({ params: { id } }) =>
         Effect.gen(function* () {
           const { state } = yield* renders.get(id)
