@@ -219,7 +219,7 @@ const all = Config.all({
     "INTERNAL_SECRET",
     (name) => Config.option(Config.map(Config.NonEmptyString(name), Redacted.make)),
     Option.none<Redacted.Redacted<string>>(),
-    "the secret that internal callers sign with (whsec_…), several with commas between",
+    "what internal callers sign with (whsec_…), several with commas between",
     "none",
   ),
   internalLoopback: setting(
