@@ -1,11 +1,12 @@
 /**
  * Live answers: an Effect `Stream` as `text/event-stream`. The stream is pulled at the pace of the reader, so a slow one
- * costs no memory; silence is broken by comments, a drain ends it politely, and a failure shows as a problem, never as
- * a cause. Clients come back by themselves and say with `Last-Event-ID` where they were.
+ * costs no memory, only a place; one that is far too slow is sent away and told when to come back. Silence is broken by
+ * comments, a drain ends the stream politely, and a failure shows as a problem, never as a cause. Clients come back by
+ * themselves and say with `Last-Event-ID` where they were.
  *
  * @source https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
-import { Cause, Duration, Effect, Schema, Stream } from "effect"
+import { Cause, Clock, Duration, Effect, Schema, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiSchema } from "effect/http-api"
@@ -21,6 +22,14 @@ const HEARTBEAT_INTERVAL: Duration.Input = "15 seconds"
 /** How long a client waits before it connects again. */
 const RETRY_DELAY: Duration.Input = "2 seconds"
 
+/**
+ * How long a reader may take over what it was sent while more of it waits. One that takes nothing at all is cut off with
+ * its connection, see `SILENCE_TIMEOUT_MS`.
+ */
+const READER_PATIENCE: Duration.Input = "30 seconds"
+/** How long a reader that was too slow waits before it connects again. */
+const SLOW_RETRY_DELAY: Duration.Input = "10 seconds"
+
 /** One event; `data` is any JSON value, `id` is what the client sends back to resume. */
 export interface ServerSentEvent {
   readonly id?: number | string
@@ -34,16 +43,20 @@ export const EventStream = Schema.String.annotate({
 }).pipe(HttpApiSchema.asText({ contentType: "text/event-stream" }))
 
 /**
- * The answer for a stream of events. It ends when the stream ends or fails, when the client leaves, or when the server
- * drains; `heartbeat` and `retry` are for tests.
+ * The answer for a stream of events. It ends when the stream ends or fails, when the client leaves or is too slow, or when
+ * the server drains; the options are for tests.
  */
 export const respond = Effect.fnUntraced(function* <E, R>(
   events: Stream.Stream<ServerSentEvent, E, R>,
-  options?: { readonly heartbeat?: Duration.Input; readonly retry?: Duration.Input },
+  options?: {
+    readonly heartbeat?: Duration.Input
+    readonly retry?: Duration.Input
+    readonly patience?: Duration.Input
+  },
 ) {
   const context = yield* Effect.context<R>()
   const drain = yield* Drain
-  const retry = `retry: ${Duration.toMillis(options?.retry ?? RETRY_DELAY)}\n\n`
+  const retry = retryAfter(options?.retry ?? RETRY_DELAY)
   const heartbeats = Stream.fromEffectRepeat(
     Effect.as(Effect.sleep(options?.heartbeat ?? HEARTBEAT_INTERVAL), ": still here\n\n"),
   )
@@ -61,7 +74,12 @@ export const respond = Effect.fnUntraced(function* <E, R>(
     drain.isDraining() ? Stream.succeed(`: the server is stopping\n${retry}`) : Stream.empty,
   )
   // The first bytes leave at once, so that clients and proxies see the connection open.
-  const body = Stream.succeed(retry).pipe(Stream.concat(live), Stream.concat(farewell), Stream.encodeText)
+  const body = Stream.succeed(retry).pipe(
+    Stream.concat(live),
+    Stream.concat(farewell),
+    withPatience(options?.patience ?? READER_PATIENCE),
+    Stream.encodeText,
+  )
   return HttpServerResponse.stream(body, {
     contentType: "text/event-stream",
     headers: {
@@ -70,6 +88,33 @@ export const respond = Effect.fnUntraced(function* <E, R>(
     },
   })
 })
+
+const retryAfter = (delay: Duration.Input): string =>
+  `retry: ${Duration.toMillis(Duration.fromInputUnsafe(delay))}\n\n`
+
+/** When the next text is asked for long after the last was handed over, the reader has taken so long over that: it is sent away. */
+const withPatience =
+  (patience: Duration.Input) =>
+  <E, R>(texts: Stream.Stream<string, E, R>): Stream.Stream<string, E, R> => {
+    const patienceMs = Duration.toMillis(Duration.fromInputUnsafe(patience))
+    const farewell = `: the reader is too slow\n${retryAfter(SLOW_RETRY_DELAY)}`
+    return Stream.transformPull(texts, (pull) =>
+      Effect.sync(() => {
+        let handedAt = Number.POSITIVE_INFINITY
+        let isOver = false
+        return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          if (isOver) return Cause.done()
+          if (now - handedAt > patienceMs) {
+            isOver = true
+            return Effect.succeed([farewell] as const)
+          }
+          return Effect.tap(pull, () =>
+            Effect.map(Clock.currentTimeMillis, (later) => void (handedAt = later)),
+          )
+        })
+      }),
+    )
+  }
 
 /**
  * The version that the client saw last, from `Last-Event-ID`; `undefined` on a first connection. Event ids are versions

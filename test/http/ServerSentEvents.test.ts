@@ -86,4 +86,40 @@ layer(TestServer(), { excludeTestServices: true })("live answers", (it) => {
       assert.isAbove(progress.pulled, before)
     }),
   )
+
+  it.effect("a reader that is too slow is sent away, told when to come back, and goes on where it was", () =>
+    Effect.gen(function* () {
+      const progress = yield* Progress
+      const connection = yield* open(yield* port)
+      connection.socket.pause()
+      connection.send("GET /v1/hurried-events HTTP/1.1\r\nHost: x\r\n\r\n")
+      // Until nothing more goes into the buffers of the kernel, and for longer than is waited for a reader.
+      let before = -1
+      while (progress.pulled === 0 || progress.pulled !== before) {
+        before = progress.pulled
+        yield* Effect.sleep("100 millis")
+      }
+      connection.socket.resume()
+      const received = yield* Effect.promise(() => connection.receive((text) => text.endsWith("0\r\n\r\n")))
+      assert.match(received, /: the reader is too slow\nretry: 10000\n\n\r\n0\r\n\r\n$/)
+      const last = Number([...received.matchAll(/\nid: (\d+)\n/g)].at(-1)![1])
+      assert.isAbove(last, 1)
+
+      const again = yield* open(yield* port)
+      again.send(`GET /v1/hurried-events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ${last}\r\n\r\n`)
+      const resumed = yield* Effect.promise(() => again.receive((text) => text.includes("\nid: ")))
+      assert.match(resumed, new RegExp(`retry: 2000\n\n[^]*?id: ${last + 1}\n`))
+    }),
+  )
+
+  it.effect("a reader that keeps up stays, however long nothing happens", () =>
+    Effect.gen(function* () {
+      const connection = yield* open(yield* port)
+      connection.send("GET /v1/rare-events HTTP/1.1\r\nHost: x\r\n\r\n")
+      const received = yield* Effect.promise(() =>
+        connection.receive((text) => text.includes('data: "late"')),
+      )
+      assert.notInclude(received, "too slow")
+    }),
+  )
 })

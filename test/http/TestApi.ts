@@ -108,6 +108,8 @@ const open = HttpApiGroup.make("open").add(
   HttpApiEndpoint.get("wait", "/v1/wait", {}),
   HttpApiEndpoint.get("failing", "/v1/failing-events", { success: ServerSentEvents.EventStream }),
   HttpApiEndpoint.get("endless", "/v1/endless-events", { success: ServerSentEvents.EventStream }),
+  HttpApiEndpoint.get("hurried", "/v1/hurried-events", { success: ServerSentEvents.EventStream }),
+  HttpApiEndpoint.get("rare", "/v1/rare-events", { success: ServerSentEvents.EventStream }),
   HttpApiEndpoint.get("silent", "/v1/silent-events", { success: ServerSentEvents.EventStream }),
 )
 
@@ -234,6 +236,23 @@ const openHandlers = HttpApiBuilder.group(
               return { id: progress.pulled, data: "x".repeat(10_000) }
             }),
           ),
+        ),
+      hurried: ({ request }) =>
+        Effect.map(ServerSentEvents.lastEventId(request), (after = 0) => {
+          let next = after
+          return Stream.fromEffectRepeat(
+            Effect.sync(() => {
+              progress.pulled++
+              return { id: ++next, data: "x".repeat(10_000) }
+            }),
+          )
+        }).pipe(Effect.flatMap((events) => ServerSentEvents.respond(events, { patience: "50 millis" }))),
+      rare: () =>
+        ServerSentEvents.respond(
+          Stream.fromIterable(["early", "late"]).pipe(
+            Stream.mapEffect((data) => Effect.delay(Effect.succeed({ data }), "400 millis")),
+          ),
+          { patience: "200 millis" },
         ),
       silent: () => ServerSentEvents.respond(Stream.never, { heartbeat: "20 millis" }),
     })
