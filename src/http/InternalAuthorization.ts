@@ -3,13 +3,14 @@
  * `/internal/*` and the like; {@link InternalSignature} for what only a signed request may say. Both are declared like
  * `Authorization`, show in OpenAPI, and give the handler a `CurrentPrincipal` of the kind `internal`.
  */
-import { Context, Effect, Layer, Redacted, type Types } from "effect"
+import { Context, Effect, Layer, Option, Redacted, type Types } from "effect"
 import { HttpServerRequest, HttpServerRespondable, type HttpServerResponse } from "effect/http"
 import { HttpApiMiddleware, HttpApiSecurity, OpenApi } from "effect/http-api"
 import { CurrentPrincipal, type Principal } from "../security/Principal.ts"
 import { InvalidSignatureProblem, UnauthorizedProblem } from "./AccessProblems.ts"
 import { Authorization, authorizationProblems } from "./Authorization.ts"
 import { InternalCallers } from "./InternalCallers.ts"
+import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
 import { securityProblems } from "./SecurityProblems.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
@@ -36,19 +37,21 @@ export class InternalAuthorization extends HttpApiMiddleware.Service<
     InternalAuthorization,
     Effect.gen(function* () {
       const callers = yield* InternalCallers
+      const limits = yield* RateLimits
       const { apiKey, bearer } = yield* Authorization
       return InternalAuthorization.of({
         apiKey,
         bearer,
-        signature: (handler, { credential }) =>
+        signature: (handler, { credential, endpoint }) =>
           Effect.flatMap(
             currentRequest,
             (request): Effect.Effect<Response, Types.unhandled | UnauthorizedProblem> => {
-              if (Redacted.value(credential) !== "") return receive(callers, request, handler)
+              const call: Call = { request, handler, endpoint, limits }
+              if (Redacted.value(credential) !== "") return receive(callers, call)
               const neighbour = hasCredentials(request) ? undefined : callers.neighbour(request)
               return neighbour === undefined
                 ? Effect.fail(new UnauthorizedProblem({}))
-                : as(neighbour, handler)
+                : serve(neighbour, call)
             },
           ),
       })
@@ -66,23 +69,50 @@ export class InternalSignature extends HttpApiMiddleware.Service<
 }) {
   static readonly layer = Layer.effect(
     InternalSignature,
-    Effect.map(InternalCallers, (callers) =>
-      InternalSignature.of({
-        signature: (handler, { credential }) =>
-          Redacted.value(credential) === ""
-            ? Effect.fail(new UnauthorizedProblem({ detail: "Only signed requests are taken here." }))
-            : Effect.flatMap(currentRequest, (request) => receive(callers, request, handler)),
-      }),
-    ),
+    Effect.gen(function* () {
+      const callers = yield* InternalCallers
+      const limits = yield* RateLimits
+      return InternalSignature.of({
+        signature: (handler, { credential, endpoint }) =>
+          Effect.flatMap(currentRequest, (request) => {
+            const call: Call = { request, handler, endpoint, limits }
+            return Redacted.value(credential) === ""
+              ? refuse(call, new UnauthorizedProblem({ detail: "Only signed requests are taken here." }))
+              : receive(callers, call)
+          }),
+      })
+    }),
   )
+}
+
+/** A request, and what is behind it once it is known whose it is. */
+interface Call {
+  readonly request: Request
+  readonly handler: Handler
+  readonly endpoint: LimitedRoute
+  readonly limits: RateLimits
 }
 
 const currentRequest = Effect.withFiber<Request>((fiber) =>
   Effect.succeed(Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)),
 )
 
-const as = (principal: Principal, handler: Handler) =>
-  Effect.provideService(handler, CurrentPrincipal, principal)
+/** Counted like that of anybody who is recognised; internal callers hold `admin`, and are never refused for it. */
+const serve = (principal: Principal, { endpoint, handler, limits }: Call) =>
+  Effect.flatMap(limits.admit(principal, endpoint), (refusal) =>
+    refusal === undefined
+      ? Effect.provideService(handler, CurrentPrincipal, principal)
+      : HttpServerRespondable.toResponse(refusal),
+  )
+
+/** Counted by where it comes from. */
+const refuse = (
+  { endpoint, limits, request }: Call,
+  problem: HttpServerRespondable.Respondable,
+): Effect.Effect<Response> =>
+  Effect.flatMap(limits.admitAddress(Option.getOrUndefined(request.remoteAddress), endpoint), (refusal) =>
+    HttpServerRespondable.toResponse(refusal ?? problem),
+  )
 
 /** Whoever brings some is asked for them, wherever the call comes from. */
 const hasCredentials = ({ headers }: Request): boolean =>
@@ -98,19 +128,18 @@ class Declined {
 }
 
 /** Answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead. */
-const receive = (callers: InternalCallers["Service"], request: Request, handler: Handler) =>
+const receive = (callers: InternalCallers["Service"], call: Call) =>
   callers
-    .receive(request, (signer) =>
-      Effect.flatMap(as(signer, handler), (response) =>
+    .receive(call.request, (signer) =>
+      Effect.flatMap(serve(signer, call), (response) =>
         response.status < 400 ? Effect.succeed(response) : Effect.fail(new Declined(response)),
       ),
     )
     .pipe(
       Effect.catchTags({
         Declined: ({ response }) => Effect.succeed(response),
-        SignatureRefused: (error) =>
-          HttpServerRespondable.toResponse(securityProblems.SignatureRefused(error)),
-        Replayed: (error) => HttpServerRespondable.toResponse(securityProblems.Replayed(error)),
-        ReplayGuardFull: (error) => HttpServerRespondable.toResponse(securityProblems.ReplayGuardFull(error)),
+        SignatureRefused: (error) => refuse(call, securityProblems.SignatureRefused(error)),
+        Replayed: (error) => refuse(call, securityProblems.Replayed(error)),
+        ReplayGuardFull: (error) => refuse(call, securityProblems.ReplayGuardFull(error)),
       }),
     )

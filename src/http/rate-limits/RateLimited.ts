@@ -1,5 +1,5 @@
 /**
- * Every endpoint under the contract is counted, without saying so: behind `Authorization` by who calls (see there), and all
+ * Every endpoint under the contract is counted, without saying so: what recognises its callers by who calls (see `Guards`), and all
  * others here, by where they are called from. An open endpoint may declare that it has another share than anonymous
  * callers have, with {@link limitedAs}. Routes that are no endpoints of an API are counted with {@link limitedRoutes}.
  */
@@ -7,7 +7,7 @@ import { Context, Effect, Layer, Option, type Types } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerRespondable, type HttpServerResponse } from "effect/http"
 import { type HttpApiEndpoint, type HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
 import { RateLimitExceededProblem } from "../AccessProblems.ts"
-import { Authorization } from "../Authorization.ts"
+import { isGuarded } from "../Guards.ts"
 import type { Policy } from "./Policy.ts"
 import { RateLimits } from "./RateLimits.ts"
 
@@ -34,7 +34,7 @@ export class RateLimited extends HttpApiMiddleware.Service<RateLimited>()(
     RateLimited,
     Effect.map(RateLimits, (limits) => (handler, { endpoint, group }) => {
       const policy = policyOf(group, endpoint)
-      if (endpoint.middlewares.has(Authorization)) {
+      if (isGuarded(endpoint)) {
         if (policy === undefined) return handler
         throw new Error(
           `${group.identifier}.${endpoint.identifier} is limitedAs(${policy.name}), but is behind Authorization: there, callers have shares of their own`,
