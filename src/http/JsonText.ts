@@ -18,7 +18,9 @@ export const strict = (request: HttpServerRequest.HttpServerRequest): HttpServer
         )
       : Effect.succeed(body),
   )
-  return Object.create(request, { text: { value: text } }) as HttpServerRequest.HttpServerRequest
+  // The bytes as well are those of the one request: a body is read once, and whoever checks a signature needs them first.
+  const arrayBuffer = { get: () => request.arrayBuffer }
+  return Object.create(request, { text: { value: text }, arrayBuffer }) as HttpServerRequest.HttpServerRequest
 }
 
 const notUtf8 = () => new MalformedJsonProblem({ detail: "The body is not UTF-8." })

@@ -297,3 +297,31 @@ describe("a batch on a server with few places", () => {
     }),
   )
 })
+
+describe("a batch of somebody whose rate is limited", () => {
+  it.live("counts each request, and refuses those that are too many and no others", () =>
+    Effect.gen(function* () {
+      const { client: admin } = yield* startFresh()
+      const made = yield* admin.post("/v1/api-keys", {
+        name: "some",
+        scopes: ["projects:read"],
+        tier: "free",
+      })
+      const client = new Client(admin.url, made.json<{ key: string }>().key)
+      const requests = Array.from({ length: 20 }, () => get("/v1/projects"))
+      let allowed = 0
+      let refused: Item | undefined
+      while (refused === undefined) {
+        const items = yield* batch(client, requests)
+        const fine = items.filter(({ status }) => status === 200)
+        allowed += fine.length
+        for (const { headers } of fine) assert.match(headers["ratelimit"]!, /;r=\d+;t=\d+$/)
+        refused = items.find(({ status }) => status !== 200)
+      }
+      // Three batches have a part in it as well.
+      assert.isAtLeast(allowed, 100)
+      assert.strictEqual(slugOf(refused), "rate-limit-exceeded")
+      assert.strictEqual(refused.headers["retry-after"], String(refused.body["retry_after"]))
+    }),
+  )
+})

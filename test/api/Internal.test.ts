@@ -27,7 +27,7 @@ const longRender = Effect.fnUntraced(function* (client: Client) {
   return id
 })
 
-layer(SharedServer.layer({ INTERNAL_SECRET: `${OTHER_SECRET}, ${SECRET}` }), {
+layer(SharedServer.layer({ INTERNAL_SECRET: `${OTHER_SECRET}, ${SECRET}`, ANONYMOUS_TIER: "enterprise" }), {
   excludeTestServices: true,
   timeout: 30_000,
 })("a signed request", (it) => {
@@ -213,6 +213,25 @@ layer(SharedServer.layer({ INTERNAL_SECRET: `${OTHER_SECRET}, ${SECRET}` }), {
   )
 })
 
+layer(SharedServer.layer({ INTERNAL_SECRET: SECRET }), { excludeTestServices: true })(
+  "signatures that are refused",
+  (it) => {
+    it.effect("are counted by where they come from; those that are good go on", () =>
+      Effect.gen(function* () {
+        const client = nobody((yield* SharedServer).client)
+        const guess = send(client, "GET", "/internal/cache", undefined, { secret: OTHER_SECRET })
+        let answer = yield* guess
+        while (answer.status === 401) answer = yield* guess
+        assert.deepStrictEqual([answer.status, answer.problem], [429, "rate-limit-exceeded"])
+        const unsigned = yield* client.post("/v1/renders/rnd_00000000000000000000000000/progress", {})
+        assert.strictEqual(unsigned.status, 429)
+        for (let i = 0; i < 20; i++)
+          assert.strictEqual((yield* send(client, "GET", "/internal/cache")).status, 200)
+      }),
+    )
+  },
+)
+
 layer(SharedServer.layer(), { excludeTestServices: true })("without INTERNAL_SECRET", (it) => {
   it.effect("nobody can sign, and calls from this machine need credentials", () =>
     Effect.gen(function* () {
@@ -229,62 +248,61 @@ layer(SharedServer.layer(), { excludeTestServices: true })("without INTERNAL_SEC
   )
 })
 
-layer(SharedServer.layer({ INTERNAL_LOOPBACK: "open" }), { excludeTestServices: true })(
-  "with INTERNAL_LOOPBACK=open",
-  (it) => {
-    it.effect("calls from this machine need no credentials, and those that have some need good ones", () =>
-      Effect.gen(function* () {
-        const client = nobody((yield* SharedServer).client)
-        assert.strictEqual((yield* client.get("/internal/cache")).status, 200)
-        assert.strictEqual((yield* client.request("DELETE", "/internal/cache/tags/x")).status, 200)
-        const wrong = yield* new Client(client.url, "ro_live_wrong").get("/internal/cache")
-        assert.strictEqual(wrong.problem, "invalid-api-key")
-        // Only what is internal.
-        assert.strictEqual((yield* client.get("/v1/projects")).problem, "unauthorized")
-      }),
-    )
+layer(SharedServer.layer({ INTERNAL_LOOPBACK: "open", ANONYMOUS_TIER: "enterprise" }), {
+  excludeTestServices: true,
+})("with INTERNAL_LOOPBACK=open", (it) => {
+  it.effect("calls from this machine need no credentials, and those that have some need good ones", () =>
+    Effect.gen(function* () {
+      const client = nobody((yield* SharedServer).client)
+      assert.strictEqual((yield* client.get("/internal/cache")).status, 200)
+      assert.strictEqual((yield* client.request("DELETE", "/internal/cache/tags/x")).status, 200)
+      const wrong = yield* new Client(client.url, "ro_live_wrong").get("/internal/cache")
+      assert.strictEqual(wrong.problem, "invalid-api-key")
+      // Only what is internal.
+      assert.strictEqual((yield* client.get("/v1/projects")).problem, "unauthorized")
+    }),
+  )
 
-    it.effect("what comes by way of a proxy, or from a page in a browser, is not from this machine", () =>
-      Effect.gen(function* () {
-        const client = nobody((yield* SharedServer).client)
-        for (const headers of [
-          { "x-forwarded-for": "203.0.113.7" },
-          { "x-forwarded-for": "127.0.0.1" },
-          { forwarded: "for=203.0.113.7" },
-          { "x-real-ip": "203.0.113.7" },
-          { via: "1.1 proxy" },
-          { "x-forwarded-proto": "https" },
-          { origin: "http://localhost:8000" },
-        ]) {
-          const answer = yield* client.get("/internal/cache", headers as Record<string, string>)
-          assert.deepStrictEqual(
-            [answer.status, answer.problem],
-            [401, "unauthorized"],
-            JSON.stringify(headers),
-          )
-        }
-        // A page whose own name stands for this machine.
-        const request = "GET /internal/cache HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n"
-        const rebound = yield* exchange(Number(new URL(client.url).port), request)
-        assert.strictEqual(rebound.status, 401)
-      }),
-    )
+  it.effect("what comes by way of a proxy, or from a page in a browser, is not from this machine", () =>
+    Effect.gen(function* () {
+      const client = nobody((yield* SharedServer).client)
+      for (const headers of [
+        { "x-forwarded-for": "203.0.113.7" },
+        { "x-forwarded-for": "127.0.0.1" },
+        { forwarded: "for=203.0.113.7" },
+        { "x-real-ip": "203.0.113.7" },
+        { via: "1.1 proxy" },
+        { "x-forwarded-proto": "https" },
+        { origin: "http://localhost:8000" },
+      ]) {
+        const answer = yield* client.get("/internal/cache", headers as Record<string, string>)
+        assert.deepStrictEqual(
+          [answer.status, answer.problem],
+          [401, "unauthorized"],
+          JSON.stringify(headers),
+        )
+      }
+      // A page whose own name stands for this machine.
+      const request = "GET /internal/cache HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n"
+      const rebound = yield* exchange(Number(new URL(client.url).port), request)
+      assert.strictEqual(rebound.status, 401)
+    }),
+  )
 
-    it.effect("nor does a batch make one of what was forwarded", () =>
-      Effect.gen(function* () {
-        const { client } = yield* SharedServer
-        const reader = yield* client.post("/v1/api-keys", { name: "some", scopes: ["jobs:read"] })
-        const caller = new Client(client.url, reader.json<{ key: string }>().key)
-        const requests = [{ method: "GET", path: "/internal/cache" }]
-        for (const headers of [{}, { "x-forwarded-for": "203.0.113.7" }]) {
-          const answer = yield* caller.post("/v1/batch", { requests }, headers as Record<string, string>)
-          const { responses } = answer.json<{ responses: ReadonlyArray<{ status: number }> }>()
-          assert.strictEqual(responses[0]!.status, 403)
-        }
-      }),
-    )
-  },
-)
+  it.effect("nor does a batch make one of what was forwarded", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const reader = yield* client.post("/v1/api-keys", { name: "some", scopes: ["jobs:read"] })
+      const caller = new Client(client.url, reader.json<{ key: string }>().key)
+      const requests = [{ method: "GET", path: "/internal/cache" }]
+      for (const headers of [{}, { "x-forwarded-for": "203.0.113.7" }]) {
+        const answer = yield* caller.post("/v1/batch", { requests }, headers as Record<string, string>)
+        const { responses } = answer.json<{ responses: ReadonlyArray<{ status: number }> }>()
+        assert.strictEqual(responses[0]!.status, 403)
+      }
+    }),
+  )
+})
 
 describe("INTERNAL_SECRET", () => {
   it.live("that cannot sign stops the start, and is named but not shown", () =>

@@ -33,6 +33,8 @@ export interface Operation {
   readonly body: JsonSchema | undefined
   /** The scopes of each way to authenticate; none when anybody may call. */
   readonly security: ReadonlyArray<ReadonlyArray<string>>
+  /** Only for those who sign. */
+  readonly isSigned: boolean
   readonly answers: ReadonlyMap<number, Declared>
 }
 
@@ -118,6 +120,7 @@ export class Document {
       parameters: parameters.map((each) => this.resolve(each) as unknown as Parameter),
       body: content?.["application/json"]?.schema,
       security: security.map((requirement) => Object.values(requirement).flat()),
+      isSigned: security.length === 1 && "signature" in security[0]!,
       answers: new Map(
         Object.entries(responses).map(([status, answer]) => [
           Number(status),

@@ -3,6 +3,7 @@
  * none. A live stream is hung up on after its first bytes.
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib"
+import { signature } from "../support/Signed.ts"
 import { Agent, type IncomingHttpHeaders, request as open } from "node:http"
 
 export interface Request {
@@ -11,6 +12,8 @@ export interface Request {
   readonly path: string
   readonly headers: Readonly<Record<string, string | ReadonlyArray<string>>>
   readonly body?: Uint8Array | undefined
+  /** Whether it is signed as it is sent. */
+  readonly signed?: boolean
 }
 
 export interface Answer {
@@ -33,7 +36,7 @@ export class Exchanges {
     this.#url = new URL(url)
   }
 
-  send({ body, headers, method, path }: Request): Promise<Answer> {
+  send({ body, headers, method, path, signed }: Request): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const request = open(
         {
@@ -42,10 +45,11 @@ export class Exchanges {
           agent: this.#agent,
           method,
           path,
-          headers: { ...headers, ...(body === undefined ? {} : lengthOf(headers, body)) } as Record<
-            string,
-            string
-          >,
+          headers: {
+            ...headers,
+            ...(signed === true ? signature(body ?? "") : {}),
+            ...(body === undefined ? {} : lengthOf(headers, body)),
+          } as Record<string, string>,
           timeout: SILENCE_MS,
         },
         (response) => {

@@ -6,6 +6,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { run, type Server, start, startFresh } from "../support/ServerProcess.ts"
+import { SECRET } from "../support/Signed.ts"
 import { type Document, documentOf } from "./Document.ts"
 import { Exchanges, type Request } from "./Exchange.ts"
 import { Memory } from "./Memory.ts"
@@ -88,7 +89,7 @@ it.live(
   `${REQUESTS} requests that follow from the document get what it declares (FUZZ_SEED=${SEED})`,
   () =>
     Effect.gen(function* () {
-      const server = yield* startFresh()
+      const server = yield* startFresh({ INTERNAL_SECRET: SECRET })
       const document = yield* documentOf(server.client)
       const expectations = yield* expectationsOf(server.client, document)
       const sent = fc.sample(plans(document), { seed: SEED, numRuns: REQUESTS })

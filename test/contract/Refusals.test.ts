@@ -4,6 +4,7 @@ import * as fc from "fast-check"
 import { Scope } from "../../src/security/Scope.ts"
 import type { Server } from "../support/ServerProcess.ts"
 import { SharedServer } from "../support/SharedServer.ts"
+import { SECRET } from "../support/Signed.ts"
 import { type Document, documentOf, type JsonSchema, type Operation } from "./Document.ts"
 import { type Answer, Exchanges, type Request } from "./Exchange.ts"
 import { type Expectations, expectationsOf, faultsOf, problemIn, shown } from "./Verdict.ts"
@@ -55,7 +56,7 @@ class Subject extends Context.Service<
       const plain = new Map(document.operations.map((each) => [each, plainOf(document, server, each)]))
       return { ...(yield* expectationsOf(server.client, document)), server, exchanges, plain, lacking }
     }),
-  ).pipe(Layer.provide(SharedServer.layer()))
+  ).pipe(Layer.provide(SharedServer.layer({ INTERNAL_SECRET: SECRET })))
 }
 type Subjects = Subject["Service"]
 
@@ -77,10 +78,11 @@ const plainOf = (document: Document, server: Server, operation: Operation): Requ
     .filter((each) => each.in === "header" && each.required)
     .map(({ name }) => [name.toLowerCase(), "*"])
   return {
+    signed: operation.isSigned,
     method: operation.method,
     path: query === "" ? path : `${path}?${query}`,
     headers: {
-      authorization: `Bearer ${server.client.key}`,
+      ...(operation.isSigned ? {} : { authorization: `Bearer ${server.client.key}` }),
       ...Object.fromEntries(headers),
       ...(operation.body === undefined ? {} : JSON_TYPE),
     },
@@ -111,24 +113,28 @@ const refusedBy = (document: Document, schema: JsonSchema, values: ReadonlyArray
 type Row = (subject: Subjects, operation: Operation, request: Request) => ReadonlyArray<Case>
 
 const rows: Readonly<Record<string, Row>> = {
-  "no credentials": (_, { security }, request) =>
+  "no credentials": (_, { isSigned, security }, request) =>
     security.length === 0
       ? []
       : [
           {
-            request: { ...request, headers: without(request.headers, "authorization") },
+            request: { ...request, signed: false, headers: without(request.headers, "authorization") },
             status: 401,
-            problem: ["unauthorized", "invalid-signature"],
+            problem: "unauthorized",
           },
           {
-            request: { ...request, headers: { ...request.headers, authorization: "Bearer nonsense" } },
+            request: {
+              ...request,
+              signed: false,
+              headers: { ...request.headers, authorization: "Bearer nonsense" },
+            },
             status: 401,
-            problem: ["invalid-api-key", "invalid-token", "invalid-signature"],
+            problem: isSigned ? "unauthorized" : ["invalid-api-key", "invalid-token"],
           },
         ],
 
-  "a scope that the caller does not hold": ({ lacking }, { security }, request) =>
-    [...new Set(security.flat())].map((scope) => ({
+  "a scope that the caller does not hold": ({ lacking }, { isSigned, security }, request) =>
+    (isSigned ? [] : [...new Set(security.flat())]).map((scope) => ({
       request: { ...request, headers: { ...request.headers, authorization: `Bearer ${lacking.get(scope)}` } },
       status: 403,
       problem: "insufficient-scope",

@@ -283,6 +283,7 @@ export const requestOf = (plan: Plan, memory: Memory, key: string): Request | un
   if (plan.credential === "nonsense") headers["authorization"] = "Bearer nonsense"
   if (plan.body?.contentType !== undefined) headers["content-type"] = plan.body.contentType
   return {
+    signed: plan.operation.isSigned && plan.credential === "key",
     method: plan.operation.method,
     path: target,
     headers,

@@ -14,15 +14,15 @@ export interface SignedOptions {
   /** Seconds since 1970. */
   readonly timestamp?: number
   /** What is signed in place of the body. */
-  readonly signed?: string
+  readonly signed?: string | Uint8Array
 }
 
 /** The three headers for a body. */
-export const signature = (body: string, options: SignedOptions = {}): Record<string, string> => {
+export const signature = (body: string | Uint8Array, options: SignedOptions = {}): Record<string, string> => {
   const { id = `msg_${process.pid}_${++sent}`, secret = SECRET, signed = body } = options
   const { timestamp = Math.floor(Date.now() / 1_000) } = options
   const key = Buffer.from(secret.slice("whsec_".length), "base64")
-  const tag = createHmac("sha256", key).update(`${id}.${timestamp}.${signed}`).digest("base64")
+  const tag = createHmac("sha256", key).update(`${id}.${timestamp}.`).update(signed).digest("base64")
   return {
     "webhook-id": id,
     "webhook-timestamp": String(timestamp),

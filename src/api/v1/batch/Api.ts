@@ -34,17 +34,17 @@ const knownHeaders = Schema.makeFilter((headers: Readonly<Record<string, string>
 })
 
 const BatchRequest = Schema.Struct({
-  /** Given back with the answer; the place in the batch, from 0, unless it is given. */
   id: Schema.optionalKey(
-    Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(ID_CHARACTERS_MAX))),
+    Schema.String.pipe(Schema.check(Schema.isNonEmpty(), Schema.isMaxLength(ID_CHARACTERS_MAX))).annotate({
+      description: "Given back with the answer; without it, the place in the batch, from 0",
+    }),
   ),
   method: Schema.Literals(BATCH_METHODS),
   path: Schema.String.pipe(
     Schema.check(Schema.isPattern(PATH, { expected: "a path of this server, such as /v1/jobs?limit=5" })),
   ),
   headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String).pipe(Schema.check(knownHeaders))),
-  /** Sent as JSON. */
-  body: Schema.optionalKey(BoundedJson),
+  body: Schema.optionalKey(BoundedJson.annotate({ description: "Sent as JSON; not with GET" })),
 }).pipe(
   Schema.check(
     Schema.makeFilter(({ body, method }: { readonly body?: unknown; readonly method: string }) =>
@@ -71,8 +71,9 @@ export const BatchJson = Schema.Struct({
       id: Schema.String,
       status: Schema.Int,
       headers: Schema.Record(Schema.String, Schema.String),
-      /** JSON as it is, other text as a text, and null for no body. */
-      body: StoredJson,
+      body: StoredJson.annotate({
+        description: "JSON as it is, other text as a text, and null where there is none",
+      }),
     }).annotate({ identifier: "BatchResponse" }),
   ),
 }).annotate({ identifier: "Batch" })
@@ -86,8 +87,10 @@ export class BatchApi extends HttpApiGroup.make("batch")
         ),
       }),
       success: BatchJson.pipe(HttpApiSchema.status(207)),
+    })
+      .annotate(OpenApi.Summary, "Send several requests in one")
       // Any recognised caller: each request is authorized by itself.
-    }).annotateMerge(requireScopes()),
+      .annotateMerge(requireScopes()),
   )
   .middleware(Authorization)
   .annotateMerge(

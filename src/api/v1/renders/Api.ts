@@ -55,8 +55,9 @@ const Frames = Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 0, maxim
 
 /** What a renderer outside of this process tells of an attempt. */
 const NewProgress = Schema.Struct({
-  /** The fencing token: the number of the attempt that it works on. */
-  attempt: AttemptNumber,
+  attempt: AttemptNumber.annotate({
+    description: "The fencing token: the number of the attempt that it works on",
+  }),
   percent: Schema.Finite.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 100 }))),
   current_frame: Schema.optionalKey(Frames),
   total_frames: Schema.optionalKey(Frames),
@@ -154,6 +155,7 @@ export class RendersApi extends HttpApiGroup.make("renders")
       success: RenderJson,
       error: [RenderNotFoundProblem, StaleLeaseProblem, ...StoreProblems],
     })
+      .annotate(OpenApi.Summary, "Tell how far a renderer elsewhere has come")
       .annotateMerge(requireScopes("renders:write"))
       .middleware(InternalSignature),
   )
