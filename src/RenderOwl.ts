@@ -21,6 +21,7 @@ import { Retention } from "./jobs/Retention.ts"
 import { ScheduleLive } from "./jobs/schedules/Schedule.ts"
 import { Schedules } from "./jobs/schedules/Schedules.ts"
 import { ScheduleStore } from "./jobs/schedules/ScheduleStore.ts"
+import { KeyedRequests } from "./journal/KeyedRequests.ts"
 import * as SqliteJournal from "./journal/SqliteJournal.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
 import { ReaderPool } from "./sqlite/ReaderPool.ts"
@@ -47,9 +48,15 @@ export interface RenderOwlConfig {
 /** The journal with every projection that is part of the append. */
 const journal = (archive: string | undefined) =>
   Layer.unwrap(
-    Effect.map(RecognisedKeys, (recognised) =>
-      SqliteJournal.layer({ events: eventTypes, projections: projections(recognised), archive }),
-    ),
+    Effect.gen(function* () {
+      const recognised = yield* RecognisedKeys
+      const requests = yield* KeyedRequests
+      return SqliteJournal.layer({
+        events: eventTypes,
+        projections: [...projections(recognised), requests.projection],
+        archive,
+      })
+    }),
   )
 
 /** An open database whose schema is up to date. */
@@ -66,7 +73,7 @@ export const retentionLayer = (config: Pick<RenderOwlConfig, "database" | "archi
   Retention.layer.pipe(
     Layer.provideMerge(ReaderPool.layer()),
     Layer.provideMerge(journal(config.archive)),
-    Layer.provideMerge(RecognisedKeys.layer),
+    Layer.provideMerge([RecognisedKeys.layer, KeyedRequests.layer]),
     Layer.provideMerge(database(config.database)),
   )
 

@@ -8,6 +8,7 @@ import type { DomainEvent } from "../journal/DomainEvent.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
 import type { CommandContext, Decision } from "./Behavior.ts"
 import { Mailbox, type MailboxFull } from "./Mailbox.ts"
+import { recalling } from "./Recall.ts"
 import { SnapshotStore } from "./SnapshotStore.ts"
 
 /** Actors kept in memory at most; the one idle for longest goes first. */
@@ -266,11 +267,15 @@ export class ActorSystem extends Context.Service<
       )
 
       const ask: Ask = (behavior, id, tag, payload, metadata) =>
-        Effect.callback<unknown, unknown>((resume) => {
-          if (closed) return resume(Effect.interrupt)
-          const { mailbox } = cellOf(behavior, id)
-          if (!mailbox.offer({ tag, payload, metadata, answer: resume })) resume(Effect.fail(mailbox.full))
-        })
+        recalling(
+          journal,
+          { stream: id, behavior, decide: (state, context) => behavior.decide(state, tag, payload, context) },
+          Effect.callback<unknown, unknown>((resume) => {
+            if (closed) return resume(Effect.interrupt)
+            const { mailbox } = cellOf(behavior, id)
+            if (!mailbox.offer({ tag, payload, metadata, answer: resume })) resume(Effect.fail(mailbox.full))
+          }),
+        )
 
       return ActorSystem.of({ ask, resident: Effect.sync(() => cells.size) })
     }),

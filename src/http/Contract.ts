@@ -1,8 +1,8 @@
 /**
  * What every RenderOwl HttpApi shares: it refuses unknown fields and reports all errors at once, declares the problems that
  * any endpoint may answer with, and checks, before a handler runs, that the caller accepts what the endpoint produces
- * and that the body is not too long. It validates every answer to a GET. `contract(api)` adds all of it, and rate limits; what
- * can be worked out per endpoint is, once.
+ * and that the body is not too long. It validates every answer to a GET. `contract(api)` adds all of it, rate limits, and the
+ * `Idempotency-Key` of everything else; what can be worked out per endpoint is, once.
  */
 import { Context, Effect, Layer, type Types } from "effect"
 import { type Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
@@ -11,6 +11,7 @@ import { preferred } from "./Accept.ts"
 import { requiredScopes } from "./Authorization.ts"
 import { answerConditional, declaresConditions, notKept, validated, validationPolicy } from "./Conditional.ts"
 import { isGuarded } from "./Guards.ts"
+import { Idempotency, withIdempotency } from "./Idempotency.ts"
 import { counted } from "./JsonBudget.ts"
 import { strict } from "./JsonText.ts"
 import { BODY_BYTES_MAX } from "./Limits.ts"
@@ -101,14 +102,14 @@ export class Contract extends HttpApiMiddleware.Service<Contract>()("renderowl/h
         )
       },
     )
-  }).pipe(Layer.merge(RateLimited.layer))
+  }).pipe(Layer.merge(RateLimited.layer), Layer.merge(Idempotency.layer))
 }
 
 /** Puts an API under the contract. Groups added later are not: call it last. */
 export const contract = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
 ) =>
-  api
+  withIdempotency(api)
     .annotate(HttpApi.ParamsParseOptions, STRICT_PARSING)
     .annotate(HttpApi.QueryParseOptions, STRICT_PARSING)
     .annotate(HttpApi.PayloadParseOptions, STRICT_PARSING)

@@ -2,8 +2,11 @@
  * Problems with the state of a resource: it does not exist (404, 410), its state forbids the change (409), or the change
  * is well formed and still cannot be carried out (422).
  */
-import { Schema } from "effect"
-import { Problem } from "./Problem.ts"
+import { Effect, Schema } from "effect"
+import { Problem, RetryAfterSeconds } from "./Problem.ts"
+
+/** Seconds. Most requests have finished by then. */
+const IN_PROGRESS_PAUSE_SECONDS = 1
 
 /** The state that forbids the change. */
 const currentStatus = { current_status: Schema.optionalKey(Schema.String) }
@@ -117,7 +120,12 @@ export class IdempotencyInProgressProblem extends Problem<IdempotencyInProgressP
     status: 409,
     title: "The first request is still running",
     cause: "A request with the same Idempotency-Key has not finished yet.",
-    cure: "Wait a moment and send the same request again.",
+    cure: "Send the same request again after `retry_after` seconds.",
+  },
+  {
+    retry_after: RetryAfterSeconds.pipe(
+      Schema.withConstructorDefault(Effect.succeed(IN_PROGRESS_PAUSE_SECONDS)),
+    ),
   },
 ) {}
 
@@ -202,7 +210,7 @@ export class IdempotencyKeyReusedProblem extends Problem<IdempotencyKeyReusedPro
     slug: "idempotency-key-reused",
     status: 422,
     title: "The idempotency key belongs to another request",
-    cause: "The same Idempotency-Key came before with a different body.",
+    cause: "The same Idempotency-Key came before with a different body, query or If-Match.",
     cure: "Use a new key for a new request.",
   },
 ) {}

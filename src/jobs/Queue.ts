@@ -16,7 +16,9 @@ import {
 } from "effect"
 import type { Json } from "effect/Schema"
 import type { MailboxFull } from "../actor/Mailbox.ts"
+import { againOf, recalling } from "../actor/Recall.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
+import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import * as TypeId from "../security/TypeId.ts"
 import type { Registration } from "./Attempt.ts"
 import { JobBehavior } from "./JobBehavior.ts"
@@ -40,8 +42,9 @@ import { DependencyTeller } from "./DependencyTeller.ts"
 import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
 import type { QueueActivity, QueueActor } from "./QueueActor.ts"
 import { QueueActors } from "./QueueActors.ts"
-import { QueueBehavior, type QueueLimits } from "./QueueBehavior.ts"
-import type { EnqueueRefusal } from "./QueueMessage.ts"
+import { QueueBehavior, type QueueLimits, streamOfQueue } from "./QueueBehavior.ts"
+import type { Decide, EnqueueRefusal, Govern } from "./QueueMessage.ts"
+import { recallSubmission } from "./Resubmission.ts"
 import {
   type DependencyStates,
   type EnqueueOptions,
@@ -254,19 +257,49 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const services = { types, nextId: (now: number) => ids.next("job", now), dependencyStates }
 
   const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
-    Effect.withFiber((fiber) =>
-      Effect.flatMapEager(prepare(submission, services, nowOf(fiber)), (job) =>
-        Effect.flatMapEager(actors.of(job.spec.queue), (actor) => actor.enqueue(job)),
-      ),
+    Effect.withFiber((fiber) => {
+      const request = fiber.getRef(CurrentKeyedRequest)
+      const now = nowOf(fiber)
+      if (request === undefined) return submitNew(submission, now)
+      const submitNamed = ([named]: ReadonlyArray<Submission>) =>
+        Effect.map(submitNew(named!, now), (enqueued) => [enqueued])
+      return Effect.map(submitKeyed([submission], request, submitNamed), ([enqueued]) => enqueued!)
+    })
+
+  const submitNew = (submission: Submission, now: number): Effect.Effect<Enqueued, SubmitError> =>
+    Effect.flatMapEager(prepare(submission, services, now), (job) =>
+      Effect.flatMapEager(actors.of(job.spec.queue), (actor) => actor.enqueue(job)),
     )
 
-  const submitBatch = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
+  const submitBatch = (submissions: ReadonlyArray<Submission>) =>
+    Effect.flatMap(CurrentKeyedRequest, (request) =>
+      request === undefined ? submitAll(submissions) : submitKeyed(submissions, request, submitAll),
+    )
+
+  const submitAll = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
     const now = yield* Clock.currentTimeMillis
     const { inOrder, jobs } = yield* prepareBatch(submissions, services, now)
     const enqueued = yield* enqueueAll(inOrder, now)
     if (inOrder === jobs) return enqueued
     const places = new Map(inOrder.map(({ id }, place) => [id, place]))
     return jobs.map(({ id }) => enqueued[places.get(id)!]!)
+  })
+
+  /** For a keyed request, which has ids of its own and may have done this before. */
+  const submitKeyed = Effect.fnUntraced(function* (
+    submissions: ReadonlyArray<Submission>,
+    request: KeyedRequest,
+    submit: (named: ReadonlyArray<Submission>) => Effect.Effect<ReadonlyArray<Enqueued>, SubmitError>,
+  ) {
+    const now = yield* Clock.currentTimeMillis
+    const named = submissions.map((submission) => ({
+      ...submission,
+      id: submission.id ?? request.ids.next("job", now),
+      queue: submission.queue ?? types.get(submission.type)?.queue,
+    }))
+    const again = againOf(request)
+    const recalled = again && (yield* recallSubmission({ journal, store }, again, named))
+    return recalled ?? (yield* submit(named))
   })
 
   const enqueueAll = Effect.fnUntraced(function* (jobs: ReadonlyArray<NewJob>, now: number) {
@@ -300,13 +333,30 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     return enqueued
   }, Effect.uninterruptible)
 
-  const command = <A>(
+  const command = <A, Refusal extends JobConflict>(
     id: string,
-    send: (actor: QueueActor) => Effect.Effect<A, JobConflict | JobNotFound | StoreError>,
+    decide: Decide<A, Refusal>,
+    metadata?: EventMetadata,
   ): Effect.Effect<A, CommandError> =>
-    load(id).pipe(
-      Effect.flatMap(({ state }) => actors.of(state.queue)),
-      Effect.flatMap(send),
+    recalling(
+      journal,
+      { stream: id, behavior: JobBehavior, decide },
+      load(id).pipe(
+        Effect.flatMap(({ state }) => actors.of(state.queue)),
+        Effect.flatMap((actor) => actor.command(id, decide, metadata)),
+      ),
+    )
+
+  const govern = <E>(
+    name: string,
+    actor: Effect.Effect<QueueActor, E>,
+    decide: Govern,
+    metadata?: EventMetadata,
+  ): Effect.Effect<void, E | StoreError> =>
+    recalling(
+      journal,
+      { stream: streamOfQueue(name), behavior: QueueBehavior, decide },
+      Effect.flatMap(actor, (actor) => actor.govern(decide, metadata)),
     )
 
   const feed = { journal, live, load }
@@ -327,33 +377,24 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     submitBatch,
     get,
     cancel: (id, reason, metadata) =>
-      command(id, (actor) =>
-        actor.command(
-          id,
-          (state, context) =>
-            JobBehavior.decide.Cancel(state, reason === undefined ? {} : { reason }, context),
-          metadata,
-        ),
+      command(
+        id,
+        (state, context) => JobBehavior.decide.Cancel(state, reason === undefined ? {} : { reason }, context),
+        metadata,
       ),
     retry: (id, metadata) =>
-      command(id, (actor) =>
-        actor.command(id, (state, context) => JobBehavior.decide.Retry(state, undefined, context), metadata),
-      ),
+      command(id, (state, context) => JobBehavior.decide.Retry(state, undefined, context), metadata),
     reschedule: (id, dueAt, metadata) =>
-      command(id, (actor) =>
-        actor.command(
-          id,
-          (state, context) => JobBehavior.decide.Reschedule(state, { dueAt: wholeMillis(dueAt) }, context),
-          metadata,
-        ),
+      command(
+        id,
+        (state, context) => JobBehavior.decide.Reschedule(state, { dueAt: wholeMillis(dueAt) }, context),
+        metadata,
       ),
     prioritize: (id, priority, metadata) =>
-      command(id, (actor) =>
-        actor.command(
-          id,
-          (state, context) => JobBehavior.decide.Reprioritize(state, { priority }, context),
-          metadata,
-        ),
+      command(
+        id,
+        (state, context) => JobBehavior.decide.Reprioritize(state, { priority }, context),
+        metadata,
       ),
     progress: (id, attempt, update, metadata) =>
       load(id).pipe(
@@ -361,20 +402,32 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
         Effect.flatMap((actor) => actor.report(id, attempt, update, metadata)),
       ),
     pause: (name, metadata) =>
-      Effect.flatMap(actors.existing(name), (actor) =>
-        actor.govern((state, context) => QueueBehavior.decide.Pause(state, undefined, context), metadata),
+      govern(
+        name,
+        actors.existing(name),
+        (state, context) => QueueBehavior.decide.Pause(state, undefined, context),
+        metadata,
       ),
     drain: (name, metadata) =>
-      Effect.flatMap(actors.existing(name), (actor) =>
-        actor.govern((state, context) => QueueBehavior.decide.Drain(state, undefined, context), metadata),
+      govern(
+        name,
+        actors.existing(name),
+        (state, context) => QueueBehavior.decide.Drain(state, undefined, context),
+        metadata,
       ),
     resume: (name, metadata) =>
-      Effect.flatMap(actors.existing(name), (actor) =>
-        actor.govern((state, context) => QueueBehavior.decide.Resume(state, undefined, context), metadata),
+      govern(
+        name,
+        actors.existing(name),
+        (state, context) => QueueBehavior.decide.Resume(state, undefined, context),
+        metadata,
       ),
     limit: (name, limits, metadata) =>
-      Effect.flatMap(actors.of(name), (actor) =>
-        actor.govern((state, context) => QueueBehavior.decide.ChangeLimits(state, limits, context), metadata),
+      govern(
+        name,
+        actors.of(name),
+        (state, context) => QueueBehavior.decide.ChangeLimits(state, limits, context),
+        metadata,
       ),
     follow: followJob,
     await: (id) => Effect.andThen(Stream.runDrain(followJob(id)), get(id)),

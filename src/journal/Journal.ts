@@ -13,6 +13,8 @@ export interface EventMetadata {
   readonly causation_id?: string
   /** W3C Trace Context. */
   readonly traceparent?: string
+  /** Id of the request with an Idempotency-Key that caused it: see `KeyedRequest.ts`. */
+  readonly keyed_request?: string
 }
 
 /** An event as it stands in the journal. */

@@ -6,6 +6,7 @@ import { Authorization } from "../../src/http/Authorization.ts"
 import { Contract, contract } from "../../src/http/Contract.ts"
 import { Authenticator, InvalidApiKey } from "../../src/security/Authenticator.ts"
 import { call, layer as TestServer, slugOf } from "./TestApi.ts"
+import { keyedRecords } from "../support/KeyedRecords.ts"
 
 layer(TestServer(), { excludeTestServices: true })(
   "a guarded route answers only to those who may call it",
@@ -90,6 +91,7 @@ describe("a guarded route that forgot its scopes", () => {
           HttpApiBuilder.group(api, "forgetful", (handlers) => handlers.handle("get", () => Effect.void)),
         ),
         Layer.provide([Authorization.layer, Contract.layer]),
+        Layer.provide(keyedRecords),
         Layer.provide(
           Layer.succeed(Authenticator, { authenticate: () => Effect.fail(new InvalidApiKey({})) }),
         ),

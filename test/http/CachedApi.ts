@@ -21,6 +21,7 @@ import { Authenticator, InvalidApiKey } from "../../src/security/Authenticator.t
 import { CurrentPrincipal, Principal } from "../../src/security/Principal.ts"
 import type { Scope } from "../../src/security/Scope.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
+import { keyedRecords } from "../support/KeyedRecords.ts"
 
 const Document = Schema.Struct({ id: Schema.String, text: Schema.String })
 const params = { id: Schema.String.pipe(Schema.check(Schema.isPattern(/^[a-z]{1,9}$/))) }
@@ -169,10 +170,11 @@ export const layer = (way: "short" | "whole") => {
     Layer.provide([Authorization.layer, Contract.layer, ResponseCache.layer, IfMatch.layer]),
   )
   const shortened = way === "short" ? Layer.provide(routes, CacheShortcut.layer(api)) : routes
-  return Server.layer(Layer.provide(shortened, authenticator), { host: "127.0.0.1", port: 0, versions }).pipe(
-    Layer.provideMerge(Drain.layer),
-    Layer.provideMerge([Library.layer, cacheLayer]),
-  )
+  return Server.layer(Layer.provide(shortened, [authenticator, keyedRecords]), {
+    host: "127.0.0.1",
+    port: 0,
+    versions,
+  }).pipe(Layer.provideMerge(Drain.layer), Layer.provideMerge([Library.layer, cacheLayer]))
 }
 
 export interface Answer {

@@ -1,5 +1,5 @@
 import { assert, describe, expect, it, layer } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Fiber, Layer, Schema } from "effect"
 import { HttpServer } from "effect/http"
 import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { TaggedCache } from "../../src/cache/TaggedCache.ts"
@@ -9,6 +9,7 @@ import { Contract } from "../../src/http/Contract.ts"
 import { cached, ResponseCache } from "../../src/http/ResponseCache.ts"
 import { call, layer as cachedApi, Library } from "./CachedApi.ts"
 import { exchange } from "./RawHttp.ts"
+import { keyedRecords } from "../support/KeyedRecords.ts"
 
 const hit = "RenderOwl; hit"
 
@@ -239,7 +240,7 @@ describe("a declaration that would be a mistake does not start", () => {
     const endpoint: unknown = Object.values(group.endpoints)[0]
     return Effect.map(Contract, (service) =>
       (service as (handler: unknown, options: unknown) => unknown)(Effect.void, { endpoint, group }),
-    ).pipe(Effect.provide(Contract.layer), Effect.sandbox)
+    ).pipe(Effect.provide(Layer.provide(Contract.layer, keyedRecords)), Effect.sandbox)
   }
   const params = { id: Schema.String }
   const get = HttpApiEndpoint.get("get", "/x/:id", { params, success: Schema.String })

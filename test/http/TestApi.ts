@@ -29,6 +29,7 @@ import {
 } from "../../src/security/Authenticator.ts"
 import { CurrentPrincipal, Principal } from "../../src/security/Principal.ts"
 import type { Scope } from "../../src/security/Scope.ts"
+import { keyedRecords } from "../support/KeyedRecords.ts"
 
 // The domain's errors, free of HTTP.
 class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", { id: Schema.String }) {}
@@ -300,7 +301,7 @@ const routes = Layer.mergeAll(
   HttpApiBuilder.layer(api).pipe(
     Layer.provide([guardedHandlers, openHandlers]),
     Layer.provide([Authorization.layer, Contract.layer]),
-    Layer.provide(authenticator),
+    Layer.provide([authenticator, keyedRecords]),
   ),
   Documentation.layer(api),
   ErrorPages.layer,

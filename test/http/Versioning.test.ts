@@ -8,6 +8,7 @@ import { Contract, contract } from "../../src/http/Contract.ts"
 import * as Documentation from "../../src/http/Documentation.ts"
 import { serve } from "./PlainServer.ts"
 import { call, post, slugOf } from "./TestApi.ts"
+import { keyedRecords } from "../support/KeyedRecords.ts"
 
 const v1: ApiVersion = {
   name: "v1",
@@ -92,7 +93,7 @@ const routes = Layer.mergeAll(
   Documentation.layer(ApiV1, v1),
   Documentation.layer(ApiV2, v2, [Documentation.inherited(ApiV1, v1)]),
   HttpRouter.add("GET", "/live", HttpServerResponse.text("live")),
-).pipe(Layer.provide(Contract.layer))
+).pipe(Layer.provide(Contract.layer), Layer.provide(keyedRecords))
 
 interface Document {
   readonly paths: Record<

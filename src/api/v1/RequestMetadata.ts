@@ -1,22 +1,27 @@
 /**
- * What the journal is told of the request behind an event: who asked, under which request id, in which trace.
+ * What the journal is told of the request behind an event: who asked, under which request id, in which trace,
+ * and whether it had an Idempotency-Key.
  */
 import { Effect } from "effect"
 import { CurrentRequest } from "../../http/RequestIdentity.ts"
 import type { EventMetadata } from "../../journal/Journal.ts"
+import { CurrentKeyedRequest } from "../../security/KeyedRequest.ts"
 import { CurrentPrincipal } from "../../security/Principal.ts"
 
 /** The metadata of the current request. */
 export const requestMetadata: Effect.Effect<EventMetadata, never, CurrentPrincipal> = Effect.gen(
   function* () {
     const { id } = yield* CurrentPrincipal
+    const keyed = yield* CurrentKeyedRequest
+    const caused = keyed === undefined ? {} : { keyed_request: keyed.id }
     const request = yield* CurrentRequest
-    if (request === undefined) return { principal: id }
+    if (request === undefined) return { principal: id, ...caused }
     const { requestId, sampled, spanId, traceId } = request
     return {
       principal: id,
       correlation_id: requestId,
       traceparent: `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`,
+      ...caused,
     }
   },
 )

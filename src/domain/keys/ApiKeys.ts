@@ -3,11 +3,11 @@
  * own owner alone, and touches none that could do more than itself. The secret leaves in the answer to the command that
  * made it, and is nowhere afterwards.
  */
-import { randomBytes } from "node:crypto"
 import { Clock, Context, Effect, Layer, type Redacted, Schema, Semaphore } from "effect"
 import type { ActorError } from "../../actor/ActorSystem.ts"
 import type { EventMetadata, JournalError } from "../../journal/Journal.ts"
 import * as ApiKeyFormat from "../../security/ApiKeyFormat.ts"
+import { hasActedBefore, secretBytes } from "../../security/KeyedRequest.ts"
 import type { Principal } from "../../security/Principal.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { ApiKey, type ApiKeyEnded, ApiKeyNotFound, type ApiKeyState } from "./ApiKey.ts"
@@ -104,8 +104,8 @@ export class ApiKeys extends Context.Service<
         return isVisible ? { id, state } : yield* new ApiKeyNotFound({ id })
       })
 
-      const newSecret = Effect.sync(() => {
-        const secret = ApiKeyFormat.generate(randomBytes(ApiKeyFormat.RANDOM_BYTES))
+      const newSecret = Effect.map(secretBytes(ApiKeyFormat.RANDOM_BYTES), (bytes) => {
+        const secret = ApiKeyFormat.generate(bytes)
         return { secret, prefix: ApiKeyFormat.prefixOf(secret), hash: ApiKeyFormat.hash(secret) }
       })
 
@@ -122,8 +122,8 @@ export class ApiKeys extends Context.Service<
             )
             if (expires_at !== null && expires_at <= (yield* Clock.currentTimeMillis))
               return yield* new ExpiryPassed()
-            if ((yield* list.count(owner)) >= KEYS_PER_OWNER_MAX)
-              return yield* new TooManyApiKeys({ max: KEYS_PER_OWNER_MAX })
+            const isFull = !(yield* hasActedBefore) && (yield* list.count(owner)) >= KEYS_PER_OWNER_MAX
+            if (isFull) return yield* new TooManyApiKeys({ max: KEYS_PER_OWNER_MAX })
             const id = yield* TypeId.make("key")
             const { secret, ...stored } = yield* newSecret
             const key = { name, owner, scopes, tier, expires_at, allowed_ips, allowed_origins }

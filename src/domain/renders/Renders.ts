@@ -10,6 +10,7 @@ import type { JobSnapshot, SubmitError, CommandError } from "../../jobs/Queue.ts
 import { Queue } from "../../jobs/Queue.ts"
 import { type EventMetadata, JournalError, StoreFailed } from "../../journal/Journal.ts"
 import type { ActorError } from "../../actor/ActorSystem.ts"
+import { idsOr } from "../../security/KeyedRequest.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import type { Priority } from "../../jobs/JobEvents.ts"
@@ -108,7 +109,7 @@ export class Renders extends Context.Service<
           output_settings: withSize(wanted.output_settings ?? {}, settings),
         }
         yield* engine.plan(request)
-        const id = ids.next("job", yield* Clock.currentTimeMillis)
+        const id = (yield* idsOr(ids)).next("job", yield* Clock.currentTimeMillis)
         yield* queue.submit({
           id,
           type: RENDER_JOB_TYPE,

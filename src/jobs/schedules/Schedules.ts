@@ -7,6 +7,7 @@ import type { Json } from "effect/Schema"
 import type { ActorError } from "../../actor/ActorSystem.ts"
 import { type FieldError, fieldErrors } from "../../http/FieldError.ts"
 import type { EventMetadata, JournalError } from "../../journal/Journal.ts"
+import { hasActedBefore, idsOr } from "../../security/KeyedRequest.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { InvalidPayload } from "../JobErrors.ts"
 import type { JobType } from "../JobType.ts"
@@ -147,8 +148,9 @@ export class Schedules extends Context.Service<
       const create = Effect.fnUntraced(function* (wanted: NewSchedule, metadata?: EventMetadata) {
         const { catch_up = "latest", cron, job, name, time_zone = DEFAULT_TIME_ZONE } = wanted
         yield* check({ cron, time_zone }, job)
-        if ((yield* store.count) >= SCHEDULES_MAX) return yield* new TooManySchedules({ max: SCHEDULES_MAX })
-        const id = ids.next("sched", yield* Clock.currentTimeMillis)
+        const isFull = !(yield* hasActedBefore) && (yield* store.count) >= SCHEDULES_MAX
+        if (isFull) return yield* new TooManySchedules({ max: SCHEDULES_MAX })
+        const id = (yield* idsOr(ids)).next("sched", yield* Clock.currentTimeMillis)
         const state = yield* schedule(id).Create({ name, cron, time_zone, job, catch_up }, metadata)
         return { id, state }
       }, creating.withPermit)

@@ -3,10 +3,12 @@
  */
 import { Clock, Effect, Schema } from "effect"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
+import { streamsChangedBefore } from "../../../actor/Recall.ts"
 import * as Cursor from "../../../http/Cursor.ts"
 import * as Pagination from "../../../http/Pagination.ts"
 import { type JobFilter, JobList } from "../../../jobs/JobList.ts"
 import { Queue } from "../../../jobs/Queue.ts"
+import { Journal } from "../../../journal/Journal.ts"
 import { ApiV1 } from "../ApiV1.ts"
 import { impossible, toProblem } from "../DomainProblems.ts"
 import { toJobJson } from "../jobs/JobJson.ts"
@@ -36,6 +38,7 @@ export const DeadLettersLive = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const queue = yield* Queue
     const list = yield* JobList
+    const journal = yield* Journal
 
     return handlers.handleAll({
       list: ({ query, request }) =>
@@ -56,13 +59,16 @@ export const DeadLettersLive = HttpApiBuilder.group(
         Effect.gen(function* () {
           const { limit = REDRIVE_MAX, ...filter } = payload
           const metadata = yield* requestMetadata
+          // Those that this very request has redriven already are on no list of dead letters any more.
+          const before = yield* streamsChangedBefore(journal)
           const rows = yield* list.page(toFilter(filter), {
             before: Number.MAX_SAFE_INTEGER,
-            limit: limit + 1,
+            limit: limit - before.length + 1,
           })
+          const others = rows.map(({ id }) => id).filter((id) => !before.includes(id))
           const outcomes = yield* Effect.forEach(
-            rows.slice(0, limit),
-            ({ id }) =>
+            [...before, ...others].slice(0, limit),
+            (id) =>
               queue.retry(id, metadata).pipe(
                 Effect.as([id]),
                 // Somebody else redrove it a moment ago.
@@ -70,7 +76,7 @@ export const DeadLettersLive = HttpApiBuilder.group(
               ),
             { concurrency: "unbounded" },
           )
-          return { redriven: outcomes.flat(), remaining: rows.length > limit }
+          return { redriven: outcomes.flat(), remaining: before.length + others.length > limit }
         }).pipe(impossible("JobNotFound"), toProblem),
     })
   }),

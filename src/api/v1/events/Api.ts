@@ -30,6 +30,8 @@ export const EventJson = Schema.Struct({
       correlation_id: Schema.optionalKey(Schema.String),
       causation_id: Schema.optionalKey(Schema.String),
       traceparent: Schema.optionalKey(Schema.String),
+      /** The same for all events of one request with an Idempotency-Key. */
+      keyed_request: Schema.optionalKey(Schema.String),
     }),
   ),
   data: StoredJson,
