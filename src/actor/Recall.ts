@@ -31,13 +31,21 @@ export const recalling = <State, Event extends DomainEvent, Answer, Refusal, A, 
   send: Effect.Effect<A, E>,
 ): Effect.Effect<Answer | A, Refusal | JournalError | E> =>
   Effect.withFiber((fiber): Effect.Effect<Answer | A, Refusal | JournalError | E> => {
-    const again = againOf(fiber.getRef(CurrentKeyedRequest))
-    if (again === undefined) return send
+    const request = fiber.getRef(CurrentKeyedRequest)
+    if (request === undefined) return send
+    const again = againOf(request)
+    if (again === undefined) return toItsEnd(send)
     return Effect.flatMap(
       journal.readStream(command.stream),
-      (events): Effect.Effect<Answer | A, Refusal | E> => recall(again, command, events) ?? send,
+      (events): Effect.Effect<Answer | A, Refusal | E> => recall(again, command, events) ?? toItsEnd(send),
     )
   })
+
+/**
+ * What a keyed request sends, it waits for, also when another part of it has failed: events that come after its end would not be
+ * known as its own to whoever carries it out again at that moment.
+ */
+export const toItsEnd = <A, E>(send: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.uninterruptible(send)
 
 /** A request that has something to recall. */
 export interface Again {

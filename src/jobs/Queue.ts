@@ -16,7 +16,7 @@ import {
 } from "effect"
 import type { Json } from "effect/Schema"
 import type { MailboxFull } from "../actor/Mailbox.ts"
-import { againOf, recalling } from "../actor/Recall.ts"
+import { againOf, recalling, toItsEnd } from "../actor/Recall.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
 import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import * as TypeId from "../security/TypeId.ts"
@@ -299,7 +299,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     }))
     const again = againOf(request)
     const recalled = again && (yield* recallSubmission({ journal, store }, again, named))
-    return recalled ?? (yield* submit(named))
+    return recalled ?? (yield* toItsEnd(submit(named)))
   })
 
   const enqueueAll = Effect.fnUntraced(function* (jobs: ReadonlyArray<NewJob>, now: number) {
