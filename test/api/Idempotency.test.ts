@@ -2,13 +2,12 @@ import { assert, describe, it as test, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { HttpApi } from "effect/http-api"
 import { randomUUID } from "node:crypto"
-import { DatabaseSync } from "node:sqlite"
-import { join } from "node:path"
 import { ApiV1 } from "../../src/api/v1/ApiV1.ts"
 import { Idempotency, takesKey } from "../../src/http/Idempotency.ts"
 import { KEPT_BODY_BYTES_MAX } from "../../src/http/KeptAnswer.ts"
 import { type Answer, Client } from "../support/Client.ts"
 import { eventually } from "../support/Eventually.ts"
+import { keepAnswers, keyedEvents, loseAnswers, run } from "../support/LostAnswers.ts"
 import { dataFolder, look, type Server, start } from "../support/ServerProcess.ts"
 import { SharedServer } from "../support/SharedServer.ts"
 
@@ -31,16 +30,6 @@ const send = (client: Client, { body, headers, method, path }: Sent, key: string
 const post = (path: string, body?: unknown): Sent => ({ method: "POST", path, body })
 
 const isReplayed = ({ headers }: Answer) => headers.get("idempotency-replayed") === "true"
-
-/** Events that requests with keys caused. */
-const keyedEvents = (dataDir: string) =>
-  look(
-    dataDir,
-    (database) =>
-      database
-        .prepare("SELECT count(*) AS n FROM events WHERE metadata ->> '$.keyed_request' IS NOT NULL")
-        .get()!["n"] as number,
-  )
 
 /** Requests that have a record. */
 const records = (dataDir: string) =>
@@ -546,24 +535,6 @@ const someSchedule = (client: Client) =>
 
 /** Its queue has no place: it waits. */
 const LATER_OF_SCHEDULE = { ...ECHO, queue: "nobody" }
-
-const KEEPING_ANSWERS = ["INSERT", "UPDATE"]
-
-/** Refuses to keep answers: as if the process had been killed between the events of a request and its answer, each time. */
-const loseAnswers = (dataDir: string) =>
-  KEEPING_ANSWERS.map(
-    (change) => `CREATE TRIGGER lose_answers_on_${change} BEFORE ${change} ON keyed_requests
-      WHEN NEW.answer IS NOT NULL BEGIN SELECT RAISE(ABORT, 'lost'); END`,
-  ).forEach((sql) => run(dataDir, sql))
-
-const keepAnswers = (dataDir: string) =>
-  KEEPING_ANSWERS.forEach((change) => run(dataDir, `DROP TRIGGER lose_answers_on_${change}`))
-
-const run = (dataDir: string, sql: string) => {
-  const database = new DatabaseSync(join(dataDir, "queue.db"), { timeout: 5_000 })
-  database.exec(sql)
-  database.close()
-}
 
 const shownBy = (answer: Answer, { showsPresent = [] }: Scenario): unknown => {
   if (showsPresent === "all") return {}
