@@ -58,8 +58,6 @@ export class KeyedRequests extends Context.Service<
   {
     /** Inserts the records, as part of each append. */
     readonly projection: InlineProjection
-    /** Removes old records, a portion a transaction. Answers how many. */
-    readonly sweep: Effect.Effect<number>
   }
 >()("renderowl/journal/KeyedRequests") {
   static readonly layer: Layer.Layer<KeyedRequests | IdempotencyRecords, never, SqliteClient> =
@@ -108,29 +106,20 @@ export class KeyedRequests extends Context.Service<
           fork: (effect) => Effect.forkIn(effect, scope),
         })
 
-        const sweepOnce = Effect.gen(function* () {
+        const sweepPortion = Effect.gen(function* () {
           const before = (yield* Clock.currentTimeMillis) - KEY_LIFETIME_MS
           return yield* writeLock.withPermit(
             Effect.try(() => Number(writer.prepare(DELETE_OLD).run(before).changes)),
           )
         })
+        /** Removes old records, a portion a transaction. */
         const sweep = Effect.gen(function* () {
-          let removed = 0
-          for (;;) {
-            const portion = yield* sweepOnce
-            removed += portion
-            if (portion < SWEEP_MAX) return removed
-            yield* Effect.sleep(SWEEP_PAUSE)
-          }
-        }).pipe(
-          Effect.catch((error) =>
-            Effect.as(Effect.logWarning("old keys of requests were not removed", error), 0),
-          ),
-        )
+          while ((yield* sweepPortion) === SWEEP_MAX) yield* Effect.sleep(SWEEP_PAUSE)
+        }).pipe(Effect.catch((error) => Effect.logWarning("old keys of requests were not removed", error)))
         yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(SWEEP_INTERVAL), sweep)))
 
         return Context.make(IdempotencyRecords, records).pipe(
-          Context.add(KeyedRequests, { projection: projectionOf(underWay), sweep }),
+          Context.add(KeyedRequests, { projection: projectionOf(underWay) }),
         )
       }),
     )

@@ -9,6 +9,7 @@ import * as JobStore from "../../src/jobs/JobStore.ts"
 import * as KeyedRows from "../../src/jobs/KeyedRows.ts"
 import * as QueueStats from "../../src/jobs/QueueStats.ts"
 import * as EventRows from "../../src/journal/EventRows.ts"
+import * as KeyedRequests from "../../src/journal/KeyedRequests.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { inMemory } from "../support/TestDatabase.ts"
 
@@ -33,6 +34,7 @@ const modules = {
   JobList,
   QueueStats,
   EventRows,
+  KeyedRequests,
   ProjectList,
   ApiKeyList,
   KeyUses,
