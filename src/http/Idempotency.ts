@@ -12,9 +12,8 @@ import { hash } from "node:crypto"
 import { Clock, Context, Effect, Exit, Fiber, Layer, type Types } from "effect"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { type HttpApi, type HttpApiEndpoint, type HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
-import { CurrentKeyedRequest, KeyedRequest, keyHash, type KeyScope } from "../security/KeyedRequest.ts"
+import { KeyedRequest, keyHash, type KeyScope } from "../security/KeyedRequest.ts"
 import { CurrentPrincipal } from "../security/Principal.ts"
-import * as TypeId from "../security/TypeId.ts"
 import { IdempotencyRecords } from "./IdempotencyRecords.ts"
 import { decodeAnswer, encodeAnswer } from "./KeptAnswer.ts"
 import type { Parameter } from "./ParameterTypes.ts"
@@ -55,9 +54,7 @@ export class Idempotency extends HttpApiMiddleware.Service<Idempotency>()("rende
   static readonly layer = Layer.effect(
     Idempotency,
     Effect.map(IdempotencyRecords, (records) => {
-      /** Fingerprints of the requests under way, by the hash of their keys. */
-      const running = new Map<string, Uint8Array>()
-
+      const { running } = records
       /** Carries the request out, and keeps its answer before anybody gets it. */
       const carryOut = <E, R>(
         handler: Effect.Effect<Response, E, R>,
@@ -65,15 +62,8 @@ export class Idempotency extends HttpApiMiddleware.Service<Idempotency>()("rende
         isAgain: boolean,
       ) =>
         Effect.gen(function* () {
-          const clock = yield* Clock.Clock
           records.begin(request)
-          const exit = yield* Effect.exit(
-            handler.pipe(
-              Effect.provideService(CurrentKeyedRequest, request),
-              Effect.provideService(TypeId.Generator, request.ids),
-              Effect.provideService(Clock.Clock, request.clock(clock)),
-            ),
-          )
+          const exit = yield* Effect.exit(request.carryOut(handler))
           const response = yield* responseOf(exit)
           if (response === undefined || !isKept(response.status)) return yield* exit
           const answer = encodeAnswer(response)

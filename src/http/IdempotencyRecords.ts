@@ -13,6 +13,8 @@ export class RecordsUnavailable extends Schema.TaggedError<RecordsUnavailable>()
 export class IdempotencyRecords extends Context.Service<
   IdempotencyRecords,
   {
+    /** Fingerprints of the requests under way, by the hash of their keys: one process has them all. */
+    readonly running: Map<string, Uint8Array>
     /** The record of a key, unless the request began before `since` (milliseconds). */
     readonly find: (
       key: Uint8Array,

@@ -92,6 +92,7 @@ export class KeyedRequests extends Context.Service<
           })
 
         const records = IdempotencyRecords.of({
+          running: new Map(),
           find: (key, since) =>
             Effect.try({
               try: () => {

@@ -8,7 +8,7 @@ import { KEPT_BODY_BYTES_MAX } from "../../src/http/KeptAnswer.ts"
 import { type Answer, Client } from "../support/Client.ts"
 import { eventually } from "../support/Eventually.ts"
 import { keepAnswers, keyedEvents, loseAnswers, run } from "../support/LostAnswers.ts"
-import { dataFolder, look, type Server, start } from "../support/ServerProcess.ts"
+import { dataFolder, look, run as runCommand, type Server, start } from "../support/ServerProcess.ts"
 import { SharedServer } from "../support/SharedServer.ts"
 
 const HOUR_MS = 3_600_000
@@ -695,6 +695,59 @@ describe("every route that changes something", () => {
             assert.strictEqual((yield* send(client, scenario.request, key)).text, answer.text, name)
           }
           assert.strictEqual(keyedEvents(dataDir), before)
+        }),
+      ),
+    60_000,
+  )
+
+  test.live(
+    "leaves a database that verifies, and whose records a rebuild does not touch",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const dataDir = yield* dataFolder
+          const served = yield* start({ dataDir })
+          const requests = [post("/v1/projects", { name: "Kept" }), post("/v1/jobs", LATER)]
+          const sent: Array<readonly [Sent, string, Answer]> = []
+          for (const request of requests) {
+            const key = randomUUID()
+            sent.push([request, key, yield* send(served.client, request, key)])
+          }
+          yield* served.process.end("SIGTERM")
+          for (const command of ["verify", "rebuild", "verify"]) {
+            const { code, stderr, stdout } = yield* runCommand(["db", command], { dataDir })
+            assert.strictEqual(code, 0, `${command}: ${stdout}${stderr}`)
+          }
+          assert.strictEqual(records(dataDir), sent.length)
+          const { client } = yield* start({ dataDir })
+          for (const [request, key, first] of sent)
+            assert.strictEqual((yield* send(client, request, key)).text, first.text)
+        }),
+      ),
+    60_000,
+  )
+
+  test.live(
+    "does not hold up the stop of the server, and is answered by the next",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const dataDir = yield* dataFolder
+          const stopped = yield* start({ dataDir })
+          const request = {
+            ...post("/v1/jobs", { type: "system:sleep", payload: { ms: 60_000 } }),
+            headers: { prefer: "wait=60" },
+          }
+          const key = randomUUID()
+          yield* Effect.raceFirst(
+            send(stopped.client, request, key),
+            eventually(() => keyedEvents(dataDir) === 1),
+          )
+          assert.strictEqual((yield* stopped.process.end("SIGTERM")).code, 0)
+          const { client } = yield* start({ dataDir })
+          const again = yield* send(client, { ...request, headers: { prefer: "wait=1" } }, key)
+          assert.deepStrictEqual([again.status, isReplayed(again)], [202, true])
+          assert.strictEqual(keyedEvents(dataDir), 1)
         }),
       ),
     60_000,

@@ -1,7 +1,7 @@
 /** Requests with keys, without the HTTP around them. */
 import { Effect } from "effect"
 import { IdempotencyRecords } from "../../src/http/IdempotencyRecords.ts"
-import { CurrentKeyedRequest, KeyedRequest, keyHash } from "../../src/security/KeyedRequest.ts"
+import { KeyedRequest, keyHash } from "../../src/security/KeyedRequest.ts"
 
 export const keyOf = (text: string) =>
   keyHash({ principal: "key_1", method: "POST", path: "/v1/things" }, text)
@@ -29,7 +29,7 @@ export const as =
       const { begin, end } = yield* IdempotencyRecords
       begin(request)
       return yield* Effect.ensuring(
-        Effect.provideService(effect, CurrentKeyedRequest, request),
+        request.carryOut(effect),
         Effect.sync(() => end(request)),
       )
     })
