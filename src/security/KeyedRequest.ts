@@ -6,13 +6,14 @@
  * The Idempotency-Key itself is kept nowhere. What is kept is sealed with it, and so as safe as it is hard to guess.
  */
 import { Clock, Context, Effect } from "effect"
-import { createCipheriv, hash, randomBytes } from "node:crypto"
+import { createHash, createHmac, hash, randomBytes } from "node:crypto"
 import { Seal } from "./Seal.ts"
 import { Generator, TypeIdGenerator } from "./TypeId.ts"
 
 const SEED_BYTES = 32
 const ID_BYTES = 16
-const SEED = "seed"
+/** Ids whose bytes are drawn at a time: most requests make one. */
+const IDS_AT_A_TIME = 16
 const ANSWER = "answer"
 
 /** What a key counts for: the same key of another caller, or for another route, is another key. */
@@ -125,14 +126,21 @@ export class KeyedRequest {
     const id = randomBytes(ID_BYTES).toString("base64url")
     const seal = sealOf(options.text, id)
     const secret = randomBytes(SEED_BYTES)
-    return new KeyedRequest({ ...options, id, seal, secret, seed: seal.seal(secret, SEED), past: undefined })
+    return new KeyedRequest({
+      ...options,
+      id,
+      seal,
+      secret,
+      seed: masked(secret, options.text, id),
+      past: undefined,
+    })
   }
 
-  /** One that was interrupted, or whose answer is not kept. Throws when it was not sealed with this Idempotency-Key. */
+  /** One that was interrupted, or whose answer is not kept. `text` must be the Idempotency-Key that it had. */
   static again(text: string, key: Uint8Array, kept: KeptRequest, seed: Uint8Array): KeyedRequest {
     const seal = sealOf(text, kept.id)
     const past = kept.positions === null ? undefined : new Past(kept.positions)
-    return new KeyedRequest({ ...kept, key, seal, seed, secret: seal.open(seed, SEED), past })
+    return new KeyedRequest({ ...kept, key, seal, seed, secret: masked(seed, text, kept.id), past })
   }
 
   /** The answer as it is kept. */
@@ -147,7 +155,7 @@ export class KeyedRequest {
 
   /** Ids of its own, the same whenever it is carried out. */
   get ids(): TypeIdGenerator {
-    return (this.#ids ??= new TypeIdGenerator(drawing(this.#secret, "ids")))
+    return (this.#ids ??= new TypeIdGenerator(drawing(this.#secret, "ids"), IDS_AT_A_TIME))
   }
 
   /** Bytes for secrets that it makes, the same whenever it is carried out. */
@@ -237,9 +245,20 @@ export const secretBytes = (size: number): Effect.Effect<Buffer> =>
 
 const sealOf = (text: string, id: string): Seal => new Seal(text, Buffer.from(id, "base64url"))
 
-/** Endless bytes that follow from a secret: AES-256 in counter mode, under a key for each use. */
+/**
+ * A seed that is not masked, or a masked one as it was. The mask is used once, for bytes that are random themselves: it hides
+ * them as well as a cipher would, at an eighth of the price (measured: 2 and 15 µs).
+ */
+const masked = (seed: Uint8Array, text: string, id: string): Uint8Array => {
+  const mask = createHmac("sha256", text).update(`seed ${id}`).digest()
+  return seed.map((byte, i) => byte ^ mask[i]!)
+}
+
+/** Endless bytes that follow from a secret. */
 const drawing = (secret: Uint8Array, use: string) => {
-  const key = hash("sha256", Buffer.concat([secret, Buffer.from(use)]), "buffer")
-  const stream = createCipheriv("aes-256-ctr", key, Buffer.alloc(16))
-  return (bytes: Uint8Array): void => void bytes.set(stream.update(new Uint8Array(bytes.length)))
+  let draws = 0
+  return (bytes: Uint8Array): void => {
+    const drawn = createHash("shake256", { outputLength: bytes.length })
+    bytes.set(drawn.update(secret).update(`${use} ${draws++}`).digest())
+  }
 }

@@ -14,6 +14,7 @@ const CODES = Uint8Array.from(ALPHABET, (character) => character.charCodeAt(0))
 const SUFFIX_LENGTH = 26
 /** Random bytes are drawn from the system 4 KiB at a time: one id needs 10. */
 const RANDOM_POOL_BYTES = 4096
+const BYTES_PER_ID = 10
 
 /** A TypeID with the given prefix. */
 export type TypeId<Prefix extends string> = `${Prefix}_${string}`
@@ -42,26 +43,29 @@ export const timestampOf = (id: string): number => {
 /** Makes ids. One generator a process keeps those of the same millisecond in order. */
 export class TypeIdGenerator {
   readonly #fill: (bytes: Uint8Array) => void
-  readonly #pool = new Uint8Array(RANDOM_POOL_BYTES)
-  #used = RANDOM_POOL_BYTES
+  readonly #pool: Uint8Array
+  #used: number
   #millis = 0
   #counter = 0
   /** The id that was made last: an underscore, and the suffix after it. */
   readonly #bytes = Buffer.from("_".padEnd(1 + SUFFIX_LENGTH, ALPHABET[0]))
 
-  constructor(fill: (bytes: Uint8Array) => void) {
+  /** `fill` draws the bytes for so many ids at a time. */
+  constructor(fill: (bytes: Uint8Array) => void, ids: number = Math.floor(RANDOM_POOL_BYTES / BYTES_PER_ID)) {
     this.#fill = fill
+    this.#pool = new Uint8Array(ids * BYTES_PER_ID)
+    this.#used = this.#pool.length
   }
 
   /** An id for the moment `now` (milliseconds); never smaller than the one made before it. */
   next<const Prefix extends string>(prefix: Prefix, now: number): TypeId<Prefix> {
-    if (this.#used + 10 > RANDOM_POOL_BYTES) {
+    if (this.#used === this.#pool.length) {
       this.#fill(this.#pool)
       this.#used = 0
     }
     const pool = this.#pool
     const at = this.#used
-    this.#used += 10
+    this.#used += BYTES_PER_ID
     if (now > this.#millis) {
       this.#millis = now
       // Half of the 12 counter bits start random, so that the first ids of a millisecond are not all alike.
