@@ -10,6 +10,7 @@ import { IdempotencyRecords, RecordsUnavailable } from "../http/IdempotencyRecor
 import type { KeptRequest, KeyedRequest } from "../security/KeyedRequest.ts"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
+import { AnswerWriter } from "./AnswerWriter.ts"
 import type { InlineProjection } from "./InlineProjection.ts"
 import type { RecordedEvent } from "./Journal.ts"
 
@@ -47,12 +48,6 @@ export const SELECT_UNANSWERED = `SELECT r.id FROM json_each(?) wanted
 /** The requests of this process that are being carried out, by id. */
 type UnderWay = Map<string, KeyedRequest>
 
-interface Answered {
-  readonly request: KeyedRequest
-  readonly answer: Uint8Array | null
-  readonly done: () => void
-}
-
 export class KeyedRequests extends Context.Service<
   KeyedRequests,
   {
@@ -67,29 +62,7 @@ export class KeyedRequests extends Context.Service<
         const scope = yield* Effect.scope
         const underWay: UnderWay = new Map()
 
-        let answers: Array<Answered> = []
-        /** All answers that are there, in one transaction: requests of the same moment share it. */
-        const writeAnswers = Effect.suspend(() => {
-          const batch = answers
-          answers = []
-          return Effect.try(() =>
-            writer.transaction(() => {
-              for (const { answer, request } of batch) keepAnswer(writer, request, answer)
-            }),
-          ).pipe(
-            // What the request did is safe, and its caller has to be told: it would be carried out again for whoever asks again.
-            Effect.catch((error) =>
-              Effect.logWarning("the answers to requests with keys were not kept", error),
-            ),
-            Effect.andThen(Effect.sync(() => batch.forEach(({ done }) => done()))),
-          )
-        }).pipe(writeLock.withPermit, Effect.uninterruptible)
-
-        const keep: IdempotencyRecords["Service"]["keep"] = (request, answer) =>
-          Effect.callback((resume) => {
-            answers.push({ request, answer, done: () => resume(Effect.void) })
-            if (answers.length === 1) setImmediate(() => Effect.runFork(writeAnswers))
-          })
+        const answers = new AnswerWriter({ db: writer, writeLock, write: keepAnswer })
 
         const records = IdempotencyRecords.of({
           running: new Map(),
@@ -103,7 +76,7 @@ export class KeyedRequests extends Context.Service<
             }),
           begin: (request) => void underWay.set(request.id, request),
           end: (request) => void underWay.delete(request.id),
-          keep,
+          keep: (request, answer) => answers.keep(request, answer),
           fork: (effect) => Effect.forkIn(effect, scope),
         })
 
@@ -120,7 +93,7 @@ export class KeyedRequests extends Context.Service<
         yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(SWEEP_INTERVAL), sweep)))
 
         return Context.make(IdempotencyRecords, records).pipe(
-          Context.add(KeyedRequests, { projection: projectionOf(underWay) }),
+          Context.add(KeyedRequests, { projection: projectionOf(underWay, answers) }),
         )
       }),
     )
@@ -152,7 +125,7 @@ const fromRow = (row: Record<string, SQLOutputValue>): KeptRequest => {
  * It has no tables by the rules of projections: its rows are no function of the events, and neither verified nor rebuilt. Events
  * without a key cost it a comparison.
  */
-const projectionOf = (underWay: UnderWay): InlineProjection => ({
+const projectionOf = (underWay: UnderWay, answers: AnswerWriter): InlineProjection => ({
   name: "keyed_requests",
   tables: [],
   project: (db, events) => {
@@ -174,6 +147,7 @@ const projectionOf = (underWay: UnderWay): InlineProjection => ({
       db.prepare(ADD_EVENTS).run(...values)
       request.acted()
     }
+    answers.ride(db)
   },
   // Whoever carries such a request out again appends to streams, or reads them as they were.
   retained: (db, events) => {
@@ -183,7 +157,7 @@ const projectionOf = (underWay: UnderWay): InlineProjection => ({
     const unanswered = new Set(rows.map((row) => row["id"] as string))
     return new Set(events.filter(isOf(unanswered)).map(({ stream }) => stream))
   },
-  forget: () => {},
+  forget: () => answers.rolledBack(),
 })
 
 interface Caused {

@@ -187,6 +187,20 @@ describe("the record of a request", () => {
     }).pipe(Effect.provide(store)),
   )
 
+  it.effect("takes an answer along with an append, and keeps it when that append is refused", () =>
+    Effect.gen(function* () {
+      yield* appendWithout("taken")
+      const [answered, other] = [firstRequest("answered", AT), firstRequest("other", AT)]
+      const [, refused] = yield* Effect.all(
+        [keep(answered, "one"), Effect.flip(appendWithout("taken")), append(other, "fresh")],
+        { concurrency: "unbounded" },
+      )
+      assert.strictEqual(refused.reason._tag, "VersionConflict")
+      assert.strictEqual((yield* find("answered"))!.sealed._tag, "Answer")
+      assert.deepInclude(yield* find("other"), { positions: { first: 2, last: 3, events: 2 } })
+    }).pipe(Effect.provide(store)),
+  )
+
   it.effect("is not written, and its request is answered all the same, when the disk is full", () =>
     Effect.gen(function* () {
       const request = firstRequest("k", AT)
