@@ -13,6 +13,7 @@ import { Authenticator, InvalidApiKey } from "../../../src/security/Authenticato
 import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
 import { type Answer, call, layer as cachedApi, Library } from "../CachedApi.ts"
 import { serve } from "../PlainServer.ts"
+import { keyedRecords } from "../../support/KeyedRecords.ts"
 
 const limits = Layer.unwrap(
   Effect.map(temporaryFolder, (folder) =>
@@ -162,6 +163,7 @@ describe("a guarded endpoint that declares the share of an open one", () => {
           HttpApiBuilder.group(api, "probing", (handlers) => handlers.handle("get", () => Effect.void)),
         ),
         Layer.provide([Authorization.layer, Contract.layer]),
+        Layer.provide(keyedRecords),
         Layer.provide(
           Layer.succeed(Authenticator, { authenticate: () => Effect.fail(new InvalidApiKey({})) }),
         ),
