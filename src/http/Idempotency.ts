@@ -16,7 +16,6 @@ import { KeyedRequest, keyHash, type KeyScope } from "../security/KeyedRequest.t
 import { CurrentPrincipal } from "../security/Principal.ts"
 import { IdempotencyRecords } from "./IdempotencyRecords.ts"
 import { decodeAnswer, encodeAnswer } from "./KeptAnswer.ts"
-import type { Parameter } from "./ParameterTypes.ts"
 import { ValidationFailedProblem } from "./RequestProblems.ts"
 import { IdempotencyInProgressProblem, IdempotencyKeyReusedProblem } from "./ResourceProblems.ts"
 import { newHeaders, withHeaders } from "./ResponseHeaders.ts"
@@ -219,34 +218,4 @@ export const withIdempotency = <Id extends string, Groups extends HttpApiGroup.C
     }
   }
   return copy
-}
-
-/** What OpenAPI says of an operation. */
-interface Operation {
-  parameters?: ReadonlyArray<Parameter>
-  readonly responses?: Readonly<Record<string, { headers?: Record<string, unknown> }>>
-}
-
-/** Describes the header, and what tells that an answer is not the first one, where the endpoint takes it. */
-export const describeIdempotency = (endpoint: HttpApiEndpoint.Top, operation: Operation): void => {
-  if (!(endpoint.middlewares as ReadonlySet<unknown>).has(Idempotency)) return
-  const parameter = {
-    name: "Idempotency-Key",
-    in: "header",
-    required: false,
-    description:
-      "Makes it safe to send the request again: for 24 hours the same request with the same key is carried out once and gets the first answer. Use a random value, such as a UUID.",
-    schema: { type: "string", minLength: 1, maxLength: KEY_CHARACTERS_MAX },
-  }
-  operation.parameters = [...(operation.parameters ?? []), parameter]
-  for (const [status, response] of Object.entries(operation.responses ?? {})) {
-    if (!isKept(Number(status))) continue
-    response.headers = {
-      ...response.headers,
-      "Idempotency-Replayed": {
-        description: "Present when this is the answer to an earlier request with the same Idempotency-Key.",
-        schema: { type: "string", enum: ["true"] },
-      },
-    }
-  }
 }

@@ -4,6 +4,7 @@
  */
 import type { HttpApiEndpoint } from "effect/http-api"
 import { IfMatch } from "./Conditional.ts"
+import { Idempotency, KEY_CHARACTERS_MAX } from "./Idempotency.ts"
 import type {
   Answer,
   ApiHeader,
@@ -43,6 +44,11 @@ const HEADERS = {
   "WWW-Authenticate": header("How to authenticate (RFC 6750)."),
   Location: header("Where the resource is."),
   Link: header("Other pages of the list: `first`, and `next` while there is one (RFC 8288).", text, false),
+  "Idempotency-Replayed": header(
+    "Present when this is the answer to an earlier request with the same `Idempotency-Key`; also on refusals that are kept.",
+    { type: "string", enum: ["true"] },
+    false,
+  ),
   "Preference-Applied": header("Which preference was followed (RFC 7240).", text, false),
 } satisfies Record<string, ApiHeader>
 
@@ -76,6 +82,13 @@ const PARAMETERS = {
     "If-None-Match",
     "The `ETag`s that the caller has answers for: 304 when one of them is current.",
   ),
+  IdempotencyKey: {
+    ...parameter(
+      "Idempotency-Key",
+      "Makes it safe to send the request again: for 24 hours the same request with the same key is carried out once and gets the first answer. A random value, such as a UUID.",
+    ),
+    schema: { type: "string", minLength: 1, maxLength: KEY_CHARACTERS_MAX },
+  },
   LastEventId: parameter(
     "Last-Event-ID",
     "The id of the last event that was seen: a live stream goes on after it.",
@@ -97,10 +110,12 @@ export const describeHeaders = (operation: Operation, endpoint: HttpApiEndpoint.
   const answers = Object.values(operation.responses)
   const has = (name: string) => answers.some(({ headers }) => headers?.[name] !== undefined)
   const isLive = answers.some(({ content }) => content?.["text/event-stream"] !== undefined)
+  const takesKey = endpoint.middlewares.has(Idempotency)
   const isValidated = endpoint.method === "GET" && operation.responses["200"] !== undefined
   const parameters: Array<keyof typeof PARAMETERS> = [
     ...(isValidated ? (["IfNoneMatch"] as const) : []),
     ...(endpoint.middlewares.has(IfMatch) ? (["IfMatch"] as const) : []),
+    ...(takesKey ? (["IdempotencyKey"] as const) : []),
     ...(isLive ? (["LastEventId"] as const) : []),
     ...(has("preference-applied") ? (["Prefer"] as const) : []),
   ]
@@ -109,7 +124,7 @@ export const describeHeaders = (operation: Operation, endpoint: HttpApiEndpoint.
     ...parameters.map((name) => ({ $ref: `#/components/parameters/${name}` })),
   ]
   if (isValidated) operation.responses["304"] = { description: "The caller has the answer already." }
-  const traits: Traits = { isValidated, isLimited: operation.responses["429"] !== undefined }
+  const traits: Traits = { isValidated, takesKey, isLimited: operation.responses["429"] !== undefined }
   for (const [status, answer] of Object.entries(operation.responses)) {
     answer.headers = headersOf(Number(status), answer, traits)
   }
@@ -119,6 +134,7 @@ export const describeHeaders = (operation: Operation, endpoint: HttpApiEndpoint.
 interface Traits {
   readonly isValidated: boolean
   readonly isLimited: boolean
+  readonly takesKey: boolean
 }
 
 const LIMITED = ["RateLimit-Policy", "RateLimit"] as const
@@ -126,14 +142,17 @@ const LIMITED = ["RateLimit-Policy", "RateLimit"] as const
 const headersOf = (
   status: number,
   answer: Answer,
-  { isLimited, isValidated }: Traits,
+  { isLimited, isValidated, takesKey }: Traits,
 ): NonNullable<Answer["headers"]> => {
   const names: Array<HeaderName> = [...EVERYWHERE, ...(isLimited ? LIMITED : [])]
   if (status === 401) names.push("WWW-Authenticate")
   if (status === 429 || status === 503) names.push("Retry-After")
   if (status === 200 && isValidated) names.push("ETag")
+  if (takesKey && status < 400) names.push("Idempotency-Replayed")
   const headers: NonNullable<Answer["headers"]> = {}
   for (const name of names) headers[name] = reference(name)
+  // While the first request still runs; other conflicts do not go away by waiting.
+  if (status === 409 && takesKey) headers["Retry-After"] = { ...HEADERS["Retry-After"], required: false }
   if (status === 304) headers["ETag"] = { ...HEADERS.ETag, required: true }
   if (status === 429) for (const name of LIMITED) headers[name] = { ...HEADERS[name], required: true }
   for (const [name, own] of Object.entries(answer.headers ?? {})) {

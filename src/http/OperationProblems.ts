@@ -4,6 +4,7 @@
  */
 import { SchemaAST } from "effect"
 import type { HttpApiEndpoint } from "effect/http-api"
+import { Idempotency } from "./Idempotency.ts"
 import {
   type Answer,
   type Components,
@@ -54,6 +55,7 @@ const CONDITIONS: ReadonlyMap<string, (subject: Subject) => boolean> = new Map([
       takesBody(subject) ||
       subject.endpoint.query !== undefined ||
       subject.endpoint.headers !== undefined ||
+      subject.endpoint.middlewares.has(Idempotency) ||
       subject.declared.has("ValidationFailedProblem"),
   ],
   // Every route that goes through the journal declares it; what changes nothing conflicts with nothing.

@@ -93,6 +93,40 @@ layer(TestServer(), { excludeTestServices: true })("the contract for readers", (
     }),
   )
 
+  it.effect("openapi.json says what takes an Idempotency-Key, and what comes of it", () =>
+    Effect.gen(function* () {
+      const { json } = yield* call("/openapi.json")
+      const { parameters } = json["components"] as { readonly parameters: Record<string, object> }
+      assert.deepInclude(parameters["IdempotencyKey"], {
+        name: "Idempotency-Key",
+        in: "header",
+        required: false,
+        schema: { type: "string", minLength: 1, maxLength: 255 },
+      })
+      for (const [path, operations] of Object.entries(json["paths"] as Paths)) {
+        for (const [method, { parameters, responses }] of Object.entries(operations)) {
+          const changes = method !== "get"
+          const where = `${method} ${path}`
+          assert.strictEqual(JSON.stringify(parameters).includes("parameters/IdempotencyKey"), changes, where)
+          assert.strictEqual(
+            JSON.stringify(responses["409"])?.includes("IdempotencyInProgress") ?? false,
+            changes,
+          )
+          assert.strictEqual(
+            JSON.stringify(responses["422"])?.includes("IdempotencyKeyReused") ?? false,
+            changes,
+          )
+          for (const [status, answer] of Object.entries(responses))
+            assert.strictEqual(
+              JSON.stringify(answer).includes("headers/Idempotency-Replayed"),
+              changes && status < "400",
+              `${where} ${status}`,
+            )
+        }
+      }
+    }),
+  )
+
   it.effect("openapi.json describes parameters by what they mean, not by how they travel", () =>
     Effect.gen(function* () {
       const { json } = yield* call("/openapi.json")
