@@ -8,7 +8,7 @@
 import { Clock, Context, Effect } from "effect"
 import { createHash, createHmac, hash, randomBytes } from "node:crypto"
 import { Seal } from "./Seal.ts"
-import { Generator, TypeIdGenerator } from "./TypeId.ts"
+import { BYTES_PER_ID, Generator, TypeIdGenerator } from "./TypeId.ts"
 
 const SEED_BYTES = 32
 const ID_BYTES = 16
@@ -155,7 +155,7 @@ export class KeyedRequest {
 
   /** Ids of its own, the same whenever it is carried out. */
   get ids(): TypeIdGenerator {
-    return (this.#ids ??= new TypeIdGenerator(drawing(this.#secret, "ids"), IDS_AT_A_TIME))
+    return (this.#ids ??= new TypeIdGenerator(drawing(this.#secret, "ids"), IDS_AT_A_TIME * BYTES_PER_ID))
   }
 
   /** Bytes for secrets that it makes, the same whenever it is carried out. */

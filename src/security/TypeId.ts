@@ -14,7 +14,7 @@ const CODES = Uint8Array.from(ALPHABET, (character) => character.charCodeAt(0))
 const SUFFIX_LENGTH = 26
 /** Random bytes are drawn from the system 4 KiB at a time: one id needs 10. */
 const RANDOM_POOL_BYTES = 4096
-const BYTES_PER_ID = 10
+export const BYTES_PER_ID = 10
 
 /** A TypeID with the given prefix. */
 export type TypeId<Prefix extends string> = `${Prefix}_${string}`
@@ -50,16 +50,16 @@ export class TypeIdGenerator {
   /** The id that was made last: an underscore, and the suffix after it. */
   readonly #bytes = Buffer.from("_".padEnd(1 + SUFFIX_LENGTH, ALPHABET[0]))
 
-  /** `fill` draws the bytes for so many ids at a time. */
-  constructor(fill: (bytes: Uint8Array) => void, ids: number = Math.floor(RANDOM_POOL_BYTES / BYTES_PER_ID)) {
+  /** `fill` draws so many bytes at a time. */
+  constructor(fill: (bytes: Uint8Array) => void, poolBytes: number = RANDOM_POOL_BYTES) {
     this.#fill = fill
-    this.#pool = new Uint8Array(ids * BYTES_PER_ID)
+    this.#pool = new Uint8Array(poolBytes)
     this.#used = this.#pool.length
   }
 
   /** An id for the moment `now` (milliseconds); never smaller than the one made before it. */
   next<const Prefix extends string>(prefix: Prefix, now: number): TypeId<Prefix> {
-    if (this.#used === this.#pool.length) {
+    if (this.#used + BYTES_PER_ID > this.#pool.length) {
       this.#fill(this.#pool)
       this.#used = 0
     }
