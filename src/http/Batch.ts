@@ -4,10 +4,10 @@
  * does or fails to do is nothing to the others. Everything is bounded, since what a batch asks for is held in memory until all of
  * it is there.
  */
-import { hash } from "node:crypto"
 import { Clock, Effect } from "effect"
 import { Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { Json } from "effect/Schema"
+import { partKey } from "../security/KeyedRequest.ts"
 import { Dispatcher } from "./Dispatcher.ts"
 import { ProblemBase } from "./Problem.ts"
 import { completeDocument, documentOf, type ProblemDocument } from "./ProblemResponse.ts"
@@ -30,8 +30,6 @@ export const BATCH_CONCURRENCY = 5
 export const BATCH_ANSWER_BYTES_MAX = 1_000_000
 /** How long a batch may take. Less than the 120 s after which a connection on which nothing happens is cut. */
 export const BATCH_TIME_MAX_MS = 90_000
-/** Of an `Idempotency-Key`, whoever uses it. */
-const KEY_CHARACTERS_MAX = 255
 
 /** Methods of the requests in a batch. */
 export const BATCH_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
@@ -174,17 +172,10 @@ const headersOf = (
   if (CREDENTIALS.every((name) => headers[name] === undefined)) {
     for (const name of CREDENTIALS) if (outer[name] !== undefined) all[name] = outer[name]
   }
+  // A batch that is sent again does what is left of it.
   const key = outer["idempotency-key"]
-  if (key !== undefined && method !== "GET") all["idempotency-key"] ??= keyOf(key, index)
+  if (key !== undefined && method !== "GET") all["idempotency-key"] ??= partKey(key, index)
   return all
-}
-
-/** Each request has a key that follows from that of the batch: a batch that is sent again does what is left of it. */
-const keyOf = (key: string, index: number): string => {
-  const suffix = `:${index}`
-  return key.length + suffix.length > KEY_CHARACTERS_MAX
-    ? hash("sha256", key, "base64url") + suffix
-    : key + suffix
 }
 
 /** An answer as part of the whole; what cannot be part of it becomes a problem. */

@@ -41,6 +41,9 @@ const RUNNING_MAX = 2_000
  */
 const KEPT_REFUSALS: ReadonlySet<number> = new Set([404, 409, 410, 412, 422])
 
+/** Several answers in one. Each is kept for its own request, and the whole is made again of what they are by then. */
+const MULTI_STATUS = 207
+
 /** The middleware: see {@link withIdempotency}. */
 export class Idempotency extends HttpApiMiddleware.Service<Idempotency>()("renderowl/http/Idempotency", {
   error: [
@@ -65,7 +68,7 @@ export class Idempotency extends HttpApiMiddleware.Service<Idempotency>()("rende
           const exit = yield* Effect.exit(request.carryOut(handler))
           const response = yield* responseOf(exit)
           if (response === undefined || !isKept(response.status)) return yield* exit
-          const answer = encodeAnswer(response)
+          const answer = response.status === MULTI_STATUS ? null : encodeAnswer(response)
           yield* records.keep(request, answer === null ? null : request.sealAnswer(answer))
           return isAgain ? replayed(response) : yield* exit
         }).pipe(Effect.ensuring(Effect.sync(() => records.end(request))))

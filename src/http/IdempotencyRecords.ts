@@ -24,7 +24,7 @@ export class IdempotencyRecords extends Context.Service<
     readonly begin: (request: KeyedRequest) => void
     readonly end: (request: KeyedRequest) => void
     /**
-     * Keeps how a request was answered: sealed, or null for an answer that is too large. It never fails: where this could not
+     * Keeps how a request was answered: sealed, or null for an answer that is made again. It never fails: where this could not
      * be written, the request is answered, and would be carried out again.
      */
     readonly keep: (request: KeyedRequest, answer: Uint8Array | null) => Effect.Effect<void>

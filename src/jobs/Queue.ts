@@ -397,9 +397,17 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
         metadata,
       ),
     progress: (id, attempt, update, metadata) =>
-      load(id).pipe(
-        Effect.flatMap(({ state }) => actors.of(state.queue)),
-        Effect.flatMap((actor) => actor.report(id, attempt, update, metadata)),
+      recalling(
+        journal,
+        {
+          stream: id,
+          behavior: JobBehavior,
+          decide: (state, context) => JobBehavior.decide.Progress(state, { attempt, ...update }, context),
+        },
+        load(id).pipe(
+          Effect.flatMap(({ state }) => actors.of(state.queue)),
+          Effect.flatMap((actor) => actor.report(id, attempt, update, metadata)),
+        ),
       ),
     pause: (name, metadata) =>
       govern(

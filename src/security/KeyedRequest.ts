@@ -44,7 +44,7 @@ export const keyHash = ({ method, path, principal }: KeyScope, key: string): Uin
 
 /**
  * The Idempotency-Key of the part `index` of a request that has one itself and consists of several, such as a batch. It is
- * none that a client would choose, and never too long. Each part is then a request of its own: see {@link asRequestsOfTheirOwn}.
+ * none that a client would choose, and never too long. Each part is then a request of its own.
  */
 export const partKey = (key: string, index: number): string => `${hash("sha256", key, "base64url")}:${index}`
 
@@ -94,7 +94,6 @@ export class KeyedRequest {
   #ids: TypeIdGenerator | undefined
   #secrets: ((bytes: Uint8Array) => void) | undefined
   #hasActed = false
-  #outside: { readonly clock: Clock.Clock; readonly ids: TypeIdGenerator } | undefined
 
   private constructor(options: {
     readonly id: string
@@ -173,24 +172,12 @@ export class KeyedRequest {
 
   /** Carries it out: what the effect draws, and its first moment, are the request's. */
   carryOut<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.withFiber((fiber) => {
-      const clock = fiber.getRef(Clock.Clock)
-      this.#outside = { clock, ids: fiber.getRef(Generator) }
-      return effect.pipe(
+    return Effect.withFiber((fiber) =>
+      effect.pipe(
         Effect.provideService(CurrentKeyedRequest, this),
         Effect.provideService(Generator, this.ids),
-        Effect.provideService(Clock.Clock, this.#clock(clock)),
-      )
-    })
-  }
-
-  /** The opposite, within: the effect is no part of the request. */
-  outside<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const { clock, ids } = this.#outside!
-    return effect.pipe(
-      Effect.provideService(CurrentKeyedRequest, undefined),
-      Effect.provideService(Generator, ids),
-      Effect.provideService(Clock.Clock, clock),
+        Effect.provideService(Clock.Clock, this.#clock(fiber.getRef(Clock.Clock))),
+      ),
     )
   }
 
@@ -230,10 +217,6 @@ export const hasActedBefore: Effect.Effect<boolean> = Effect.map(
   CurrentKeyedRequest,
   (request) => request?.past !== undefined,
 )
-
-/** Runs parts of the current request that are requests of their own: none of it is theirs, neither its ids nor its moment. */
-export const asRequestsOfTheirOwn = <A, E, R>(parts: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(CurrentKeyedRequest, (request) => (request === undefined ? parts : request.outside(parts)))
 
 /** What makes ids: the current request's own, or these. */
 export const idsOr = (ids: TypeIdGenerator): Effect.Effect<TypeIdGenerator> =>

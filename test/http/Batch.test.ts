@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Fiber, FileSystem, Layer, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { partKey } from "../../src/security/KeyedRequest.ts"
 import { BATCH_TIME_MAX_MS, type BatchItem, run } from "../../src/http/Batch.ts"
 import { Dispatcher } from "../../src/http/Dispatcher.ts"
 import { TestClock } from "effect/testing"
@@ -215,7 +216,7 @@ layer(server(), { excludeTestServices: true })("requests in a batch", (it) => {
       }
       assert.deepInclude(first, {
         authorization: "Bearer outer",
-        "idempotency-key": "key:0",
+        "idempotency-key": partKey("key", 0),
         "content-type": "application/json",
         "content-length": "7",
       })

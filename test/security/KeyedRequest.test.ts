@@ -1,14 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import {
-  asRequestsOfTheirOwn,
-  CurrentKeyedRequest,
-  KeyedRequest,
-  partKey,
-} from "../../src/security/KeyedRequest.ts"
+import { KeyedRequest, partKey } from "../../src/security/KeyedRequest.ts"
 import { Seal } from "../../src/security/Seal.ts"
-import * as TypeId from "../../src/security/TypeId.ts"
 import { firstRequest, keyOf } from "../support/KeyedRequest.ts"
 
 const NOW = 1_700_000_000_000
@@ -64,19 +58,6 @@ describe("a request with a key", () => {
       assert.strictEqual(yield* now(waiting), NOW)
       yield* waiting.carryOut(Effect.sleep(0))
       assert.strictEqual(yield* now(waiting), NOW + 1_000)
-    }),
-  )
-
-  it.effect("has nothing to do with those of its parts that are requests of their own", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(NOW)
-      const request = firstRequest("k", NOW)
-      yield* TestClock.adjust("1 second")
-      const seen = Effect.all([Clock.currentTimeMillis, CurrentKeyedRequest, TypeId.Generator])
-      const outside = yield* seen
-      assert.deepStrictEqual(yield* asRequestsOfTheirOwn(seen), outside)
-      assert.deepStrictEqual(yield* request.carryOut(seen), [NOW, request, request.ids])
-      assert.deepStrictEqual(yield* request.carryOut(asRequestsOfTheirOwn(seen)), outside)
     }),
   )
 
