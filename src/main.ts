@@ -3,6 +3,7 @@
  */
 // Compiles schemas instead of interpreting them: first, so that no schema is used before.
 import "effect/schema/SchemaJITCompiler/enable"
+import { setFlagsFromString } from "node:v8"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config as EffectConfig, Console, Effect, Exit, FileSystem, Layer } from "effect"
@@ -16,6 +17,11 @@ import { dbCommand } from "./ops/DbCommands.ts"
 import { jobCommand } from "./ops/JobCommands.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
 import { IN_MEMORY } from "./sqlite/SqliteDatabase.ts"
+
+// V8 moves what its statistics say lives long to the old generation at its birth. Objects of a request that are there keep the
+// rest of it alive until a full collection: 3.5 of 38 MB survived each collection of the young generation, which took 8 ms
+// instead of 0.4, and an answer from the cache a fifth more of the processor (measured, Node 24.21).
+setFlagsFromString("--no-allocation-site-pretenuring")
 
 /** After this a stop that hangs is cut short; the journal makes up for it at the next start. */
 const STOP_DEADLINE_MS = 15_000

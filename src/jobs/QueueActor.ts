@@ -283,39 +283,47 @@ export class QueueActor {
   }
 
   #handle(batch: ReadonlyArray<Message>, tries = CONFLICT_TRIES): Effect.Effect<void> {
-    const self = this
-    return Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      const prepared = yield* Effect.exit(self.#memory.prepare(now))
-      if (Exit.isFailure(prepared)) {
-        self.#memory.distrust(now)
-        for (const message of batch) if (message._tag !== "Wake") message.answer(prepared as Exit.Exit<never>)
-        return self.#armTimer(now)
-      }
-      const turn = new QueueTurn(self.#parts, now)
-      for (const orphan of self.#memory.takeOrphans()) turn.recover(orphan)
-      if (now >= self.#heartbeatAt) {
-        self.#heartbeatAt = now + HEARTBEAT_INTERVAL_MS
-        turn.heartbeat()
-      }
-      const expired = self.#memory.takeExpired()
-      if (expired.length > 0) yield* turn.expire(expired)
-      for (const message of batch) {
-        const lookUp = turn.take(message)
-        if (lookUp !== undefined) yield* lookUp
-      }
-      if (!self.#quiescent) yield* turn.dispatch()
-      const outcome = yield* Effect.exit(
-        turn.appends.length === 0 ? Effect.succeed([]) : self.#options.journal.append(turn.appends, now),
-      )
-      if (Exit.isSuccess(outcome)) self.#commit(turn, outcome.value)
-      else {
-        self.#memory.distrust(now)
-        if (tries > 1 && isOfTheTurn(outcome.cause)) return yield* self.#handleApart(batch, tries - 1)
-      }
-      turn.answer(outcome)
-      self.#armTimer(now)
-    }).pipe(Effect.catchCause((cause) => this.#onDefect(batch, cause)))
+    return Effect.gen(() => this.#turn(batch, tries)).pipe(
+      Effect.catchCause((cause) => this.#onDefect(batch, cause)),
+    )
+  }
+
+  /**
+   * One turn. A method, because a generator that is written anew for each turn gets a hidden class each time, which keeps
+   * all it has seen (the requests that wait for the turn) from the young generation's collector: a sixth of the processor
+   * went there (measured).
+   */
+  *#turn(batch: ReadonlyArray<Message>, tries: number): Generator<Effect.Effect<unknown>, void, never> {
+    const now = yield* Clock.currentTimeMillis
+    const prepared = yield* Effect.exit(this.#memory.prepare(now))
+    if (Exit.isFailure(prepared)) {
+      this.#memory.distrust(now)
+      for (const message of batch) if (message._tag !== "Wake") message.answer(prepared as Exit.Exit<never>)
+      return this.#armTimer(now)
+    }
+    const turn = new QueueTurn(this.#parts, now)
+    for (const orphan of this.#memory.takeOrphans()) turn.recover(orphan)
+    if (now >= this.#heartbeatAt) {
+      this.#heartbeatAt = now + HEARTBEAT_INTERVAL_MS
+      turn.heartbeat()
+    }
+    const expired = this.#memory.takeExpired()
+    if (expired.length > 0) yield* turn.expire(expired)
+    for (const message of batch) {
+      const lookUp = turn.take(message)
+      if (lookUp !== undefined) yield* lookUp
+    }
+    if (!this.#quiescent) yield* turn.dispatch()
+    const outcome = yield* Effect.exit(
+      turn.appends.length === 0 ? Effect.succeed([]) : this.#options.journal.append(turn.appends, now),
+    )
+    if (Exit.isSuccess(outcome)) this.#commit(turn, outcome.value)
+    else {
+      this.#memory.distrust(now)
+      if (tries > 1 && isOfTheTurn(outcome.cause)) return yield* this.#handleApart(batch, tries - 1)
+    }
+    turn.answer(outcome)
+    this.#armTimer(now)
   }
 
   /**

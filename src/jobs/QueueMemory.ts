@@ -95,21 +95,22 @@ export class QueueMemory {
 
   /** Agrees with the committed tables, as they stand at this moment. */
   prepare(now: number): Effect.Effect<void, JournalError> {
-    const self = this
+    return Effect.gen(() => this.#agree(now))
+  }
+
+  *#agree(now: number) {
     const { name, store } = this.#options
-    return Effect.gen(function* () {
-      if (self.#isBehind) self.#catchUp()
-      if (!self.#isTrusted) yield* self.#reload(now)
-      if (self.#changedKeys.size > 0) yield* self.#lookAtKeys(now)
-      for (const lane of self.window.lanes) {
-        const after = lane.missingSince(now)
-        if (after === undefined) continue
-        const { jobs, complete, nextDueAt } = yield* store.ready(name, lane.type, lane.priority, after, now)
-        if (lane.isComplete) lane.extend(jobs, complete, nextDueAt, now)
-        else lane.fill(jobs, complete, nextDueAt, now)
-      }
-      if (self.#nextExpiryAt <= now) yield* self.#lookAtExpired(now)
-    })
+    if (this.#isBehind) this.#catchUp()
+    if (!this.#isTrusted) yield* this.#reload(now)
+    if (this.#changedKeys.size > 0) yield* this.#lookAtKeys(now)
+    for (const lane of this.window.lanes) {
+      const after = lane.missingSince(now)
+      if (after === undefined) continue
+      const { jobs, complete, nextDueAt } = yield* store.ready(name, lane.type, lane.priority, after, now)
+      if (lane.isComplete) lane.extend(jobs, complete, nextDueAt, now)
+      else lane.fill(jobs, complete, nextDueAt, now)
+    }
+    if (this.#nextExpiryAt <= now) yield* this.#lookAtExpired(now)
   }
 
   /** Nothing is believed any more until it was read again. */

@@ -271,33 +271,34 @@ export class QueueTurn extends Turn {
 
   /** Starts ready jobs while there is room; a place that became free in this turn is filled in this turn. */
   dispatch(): Effect.Effect<void> {
-    const self = this
-    const { worker } = this.#queue
-    return Effect.gen(function* () {
-      const admission = self.admission()
-      const pop = () =>
-        admission.isOpen ? self.#queue.memory.window.pop(admission.hasRoom, admission.isKeyOpen) : undefined
-      for (let next = pop(); next !== undefined; next = pop()) {
-        const job = self.#known(next.id) ?? self.include(yield* self.#claimable(next))
-        if (isExpired(job.state, self.now)) {
-          self.#expireOne(job)
-          continue
-        }
-        const outcome = self.apply(
-          job,
-          (state, context) => JobBehavior.decide.Start(state, { worker }, context),
-          undefined,
-        )
-        if (outcome._tag === "Accepted") admission.started(job)
-        else {
-          self.#queue.memory.lostTrack(next)
-          self.#queue.wake()
-        }
-      }
-    }).pipe(
+    return Effect.gen(() => this.#startReady()).pipe(
       // The job could not be read. It stays in the table and comes again with the next refill.
       Effect.catch(() => Effect.sync(() => this.#queue.memory.distrust(this.now))),
     )
+  }
+
+  *#startReady() {
+    const { memory, worker } = this.#queue
+    const admission = this.admission()
+    const pop = () =>
+      admission.isOpen ? memory.window.pop(admission.hasRoom, admission.isKeyOpen) : undefined
+    for (let next = pop(); next !== undefined; next = pop()) {
+      const job = this.#known(next.id) ?? this.include(yield* this.#claimable(next))
+      if (isExpired(job.state, this.now)) {
+        this.#expireOne(job)
+        continue
+      }
+      const outcome = this.apply(
+        job,
+        (state, context) => JobBehavior.decide.Start(state, { worker }, context),
+        undefined,
+      )
+      if (outcome._tag === "Accepted") admission.started(job)
+      else {
+        memory.lostTrack(next)
+        this.#queue.wake()
+      }
+    }
   }
 
   /** A ready job: as the window knows it, or from the journal. */
