@@ -4,7 +4,6 @@
  * measured in the same run.
  */
 import { auth } from "./auth.ts"
-import { cache } from "./cache.ts"
 import { compare } from "./compare.ts"
 import { drain } from "./drain.ts"
 import { enqueue } from "./enqueue.ts"
@@ -14,7 +13,7 @@ import { pickup } from "./pickup.ts"
 import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
 
-const short = { enqueue, drain, pickup, http, cache, auth, limits }
+const short = { enqueue, drain, pickup, http, auth, limits }
 const benchmarks = { ...short, scale, compare }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))

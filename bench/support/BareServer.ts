@@ -1,6 +1,6 @@
 /**
- * The ceiling of the HTTP benchmark: one bare `HttpRouter` route that decodes the same JSON and answers with as much of it,
- * and one that answers a fixed document. Run as a process of its own; prints its port.
+ * The ceiling of the HTTP benchmark: bare `HttpRouter` routes. One decodes the same JSON and answers with as much of it, one
+ * answers a fixed document of `BYTES` bytes, and one a 304 without anything. Run as a process of its own; prints its address.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer } from "effect"
@@ -8,20 +8,28 @@ import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "e
 import { createServer } from "node:http"
 import { NewJob } from "../../src/api/v1/jobs/Api.ts"
 
-const document = { id: "job_01k8w3e5r7fm2vx9q4ztd6yhbn", text: "x".repeat(800) }
+/** Of `{"text":""}`. */
+const FRAME_BYTES = 11
+const document = { text: "x".repeat(Math.max(0, Number(process.env["BYTES"]) - FRAME_BYTES)) }
+const submitted = { id: "job_01k8w3e5r7fm2vx9q4ztd6yhbn", text: "x".repeat(800) }
 
 const routes = Layer.mergeAll(
   HttpRouter.add(
     "POST",
     "/v1/jobs",
     Effect.map(HttpServerRequest.schemaBodyJson(NewJob), (job) =>
-      HttpServerResponse.jsonUnsafe({ ...document, payload: job.payload }, { status: 202 }),
+      HttpServerResponse.jsonUnsafe({ ...submitted, payload: job.payload }, { status: 202 }),
     ),
   ),
   HttpRouter.add(
     "GET",
-    "/v1/jobs/:id",
+    "/documents/:id",
     Effect.sync(() => HttpServerResponse.jsonUnsafe(document)),
+  ),
+  HttpRouter.add(
+    "GET",
+    "/unchanged/:id",
+    Effect.sync(() => HttpServerResponse.empty({ status: 304 })),
   ),
 )
 

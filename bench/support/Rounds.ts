@@ -30,22 +30,42 @@ export interface Sample<E = never, R = never> {
   readonly work: number
   /** What must be there first, outside of the measured time; answers what is measured. */
   readonly prepare: Effect.Effect<Effect.Effect<void, E, R>, E, R>
+  /** What has been used up so far of something else than time, such as a processor. */
+  readonly spent?: (() => number) | undefined
 }
 
-/** Medians per second; `ratio` is the median of the rounds' own ratios. */
-export interface Comparison {
+/** Medians; `ratio` is the median of the rounds' own ratios. */
+export interface Medians {
   readonly figure: number
   readonly ceiling: number
   readonly ratio: number
 }
 
-const perSecond = <E, R>({ work, prepare }: Sample<E, R>): Effect.Effect<number, E, R> =>
+/** Work a second, and what was spent on each unit of it where both samples tell. */
+export interface Comparison extends Medians {
+  readonly spent: Medians | undefined
+}
+
+interface Measured {
+  readonly perSecond: number
+  readonly spent: number | undefined
+}
+
+const measure = <E, R>({ work, prepare, spent }: Sample<E, R>): Effect.Effect<Measured, E, R> =>
   Effect.gen(function* () {
     const run = yield* prepare
+    const before = spent?.()
     const start = performance.now()
     yield* run
-    return work / ((performance.now() - start) / 1_000)
+    const perSecond = work / ((performance.now() - start) / 1_000)
+    return { perSecond, spent: before === undefined ? undefined : (spent!() - before) / work }
   })
+
+const mediansOf = (figures: ReadonlyArray<number>, ceilings: ReadonlyArray<number>): Medians => ({
+  figure: median(figures),
+  ceiling: median(ceilings),
+  ratio: median(figures.map((figure, round) => figure / ceilings[round]!)),
+})
 
 /** Runs both in turns and compares them. Which one goes first alternates. */
 export const compare = <E1, R1, E2, R2>(
@@ -53,25 +73,30 @@ export const compare = <E1, R1, E2, R2>(
   raw: Sample<E2, R2>,
 ): Effect.Effect<Comparison, E1 | E2, R1 | R2> =>
   Effect.gen(function* () {
-    const figures: Array<number> = []
-    const ceilings: Array<number> = []
+    const figures: Array<Measured> = []
+    const ceilings: Array<Measured> = []
     for (let round = -WARM_UP_ROUNDS; round < rounds(ROUNDS); round++) {
-      let figure: number
-      let ceiling: number
+      let figure: Measured
+      let ceiling: Measured
       if (round % 2 === 0) {
-        figure = yield* perSecond(ours)
-        ceiling = yield* perSecond(raw)
+        figure = yield* measure(ours)
+        ceiling = yield* measure(raw)
       } else {
-        ceiling = yield* perSecond(raw)
-        figure = yield* perSecond(ours)
+        ceiling = yield* measure(raw)
+        figure = yield* measure(ours)
       }
       if (round < 0) continue
       figures.push(figure)
       ceilings.push(ceiling)
     }
+    const spentBy = (measured: ReadonlyArray<Measured>) =>
+      measured.flatMap(({ spent }) => (spent === undefined ? [] : [spent]))
+    const [mine, theirs] = [spentBy(figures), spentBy(ceilings)]
     return {
-      figure: median(figures),
-      ceiling: median(ceilings),
-      ratio: median(figures.map((figure, round) => figure / ceilings[round]!)),
+      ...mediansOf(
+        figures.map(({ perSecond }) => perSecond),
+        ceilings.map(({ perSecond }) => perSecond),
+      ),
+      spent: mine.length === theirs.length && mine.length > 0 ? mediansOf(mine, theirs) : undefined,
     }
   })

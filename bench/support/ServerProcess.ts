@@ -3,13 +3,35 @@
  */
 import { Effect, type Scope } from "effect"
 import { spawn } from "node:child_process"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 
-/** Starts a script that prints its address; answers its port. */
+const NANOSECONDS_PER_MICROSECOND = 1_000
+
+/** A server that runs. */
+export interface ServerProcess {
+  readonly port: number
+  /** Microseconds of the processor that all its threads have used so far; `undefined` where there is no `/proc` to tell. */
+  readonly processorUs: (() => number) | undefined
+}
+
+/** Linux counts it per thread, in nanoseconds: the first number of `schedstat`. */
+const processorOf = (pid: number): ServerProcess["processorUs"] => {
+  const tasks = `/proc/${pid}/task`
+  if (!existsSync(`${tasks}/${pid}/schedstat`)) return undefined
+  return () => {
+    let nanoseconds = 0
+    for (const task of readdirSync(tasks))
+      nanoseconds += Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ", 1)[0])
+    return nanoseconds / NANOSECONDS_PER_MICROSECOND
+  }
+}
+
+/** Starts a script that prints its address. */
 export const start = (
   script: string,
   arguments_: ReadonlyArray<string> = [],
   environment: Readonly<Record<string, string>> = {},
-): Effect.Effect<number, never, Scope.Scope> =>
+): Effect.Effect<ServerProcess, never, Scope.Scope> =>
   Effect.gen(function* () {
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
@@ -27,7 +49,7 @@ export const start = (
             }),
         ),
     )
-    return yield* Effect.promise(
+    const port = yield* Effect.promise(
       () =>
         new Promise<number>((resolve, reject) => {
           let output = ""
@@ -39,4 +61,5 @@ export const start = (
           child.once("exit", () => reject(new Error(`${script} ended: ${output}`)))
         }),
     )
+    return { port, processorUs: processorOf(child.pid!) }
   })
