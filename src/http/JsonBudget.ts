@@ -5,6 +5,7 @@
  */
 import { Effect } from "effect"
 import type { HttpServerRequest } from "effect/http"
+import { withText } from "./JsonText.ts"
 import { JSON_UNCOUNTED_BYTES, JSON_VALUES_MAX } from "./Limits.ts"
 import { ValidationFailedProblem } from "./RequestProblems.ts"
 
@@ -51,7 +52,7 @@ export const counted = (
       ? Effect.fail(tooMany() as never)
       : Effect.succeed(body),
   )
-  return Object.create(request, { text: { value: text } }) as HttpServerRequest.HttpServerRequest
+  return withText(request, text)
 }
 
 const tooMany = () =>
