@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
-import { Effect, Layer, Logger, Redacted, References } from "effect"
+import { Effect, type Fiber, Layer, Redacted } from "effect"
 import * as Routes from "./api/Routes.ts"
 import { healthChecks } from "./api/system/HealthChecks.ts"
 import { generationOf } from "./cache/Generation.ts"
@@ -24,11 +24,13 @@ import { Renders } from "./domain/renders/Renders.ts"
 import { CursorSecret } from "./http/Cursor.ts"
 import { Drain } from "./http/Drain.ts"
 import { InternalCallers } from "./http/InternalCallers.ts"
+import { CurrentRequest } from "./http/RequestIdentity.ts"
 import { ProblemBase } from "./http/Problem.ts"
 import { LimitsStore } from "./http/rate-limits/LimitsStore.ts"
 import * as RateLimits from "./http/rate-limits/RateLimits.ts"
 import * as Server from "./http/Server.ts"
 import * as TrustedProxies from "./http/TrustedProxies.ts"
+import { CurrentAttempt } from "./jobs/Attempt.ts"
 import { Queue } from "./jobs/Queue.ts"
 import * as Scheduler from "./jobs/schedules/Scheduler.ts"
 import * as RenderOwl from "./RenderOwl.ts"
@@ -37,7 +39,14 @@ import { ReplayGuard } from "./security/ReplayGuard.ts"
 import { TokenVerifier } from "./security/TokenVerifier.ts"
 import { WebhookSignature } from "./security/WebhookSignature.ts"
 import { Health } from "./telemetry/Health.ts"
+import { jsonLines, type LogContext, prettyLines } from "./telemetry/LogFormat.ts"
+import * as Logging from "./telemetry/Logging.ts"
+import { Logs, LogSink, standardOutput } from "./telemetry/LogSink.ts"
+import * as Observer from "./telemetry/Observer.ts"
+import * as TraceParent from "./telemetry/TraceParent.ts"
 
+/** What this program is called in logs and traces. */
+const SERVICE = "renderowl"
 /** This folder: what is answered is made by what is in it. */
 const SOURCES = import.meta.dirname
 
@@ -73,11 +82,39 @@ const stopTakingWork = Layer.effectDiscard(
 )
 
 /** For people on a terminal, and one JSON object a line for everything else. */
-const logging = (settings: Settings) =>
-  Layer.mergeAll(
-    Logger.layer([process.stdout.isTTY ? Logger.consolePretty() : Logger.consoleJson]),
-    Layer.succeed(References.MinimumLogLevel, settings.logLevel),
+const logging = (settings: Settings) => {
+  const { isTTY } = process.stdout
+  const format = isTTY ? prettyLines(process.stdout.hasColors()) : jsonLines(SERVICE)
+  const lost = (lines: number) =>
+    format({
+      at: Date.now(),
+      level: "warn",
+      message: "log lines were lost",
+      context: undefined,
+      metadata: { lines },
+    })
+  return Logging.layer({
+    level: settings.logLevel,
+    format,
+    contextOf: logContextOf,
+    quietRoutes: new Set(Routes.probes),
+  }).pipe(
+    Layer.provideMerge(Logs.layer(() => new LogSink(standardOutput(), lost))),
+    Layer.provideMerge(Observer.layer),
   )
+}
+
+/** The attempt of a job or the request that a fiber works for. */
+const logContextOf = (fiber: Fiber.Fiber<unknown, unknown>): LogContext | undefined => {
+  const lease = fiber.getRef(CurrentAttempt)
+  if (lease === undefined) return fiber.getRef(CurrentRequest)
+  const { attempt, id, state, trace } = lease
+  return {
+    requestId: trace?.submitted.correlation_id,
+    traceId: TraceParent.parse(trace?.submitted.traceparent)?.traceId,
+    fields: { job: id, queue: state.queue, type: state.type, attempt },
+  }
+}
 
 /** Who is calling, what they may hand on, and what they did. */
 const identity = (settings: Settings) =>

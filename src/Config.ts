@@ -14,6 +14,7 @@ import { Tier } from "./security/Principal.ts"
 import { SECRET_BYTES_MIN, type TokenSettings } from "./security/TokenVerifier.ts"
 import * as WebhookSignature from "./security/WebhookSignature.ts"
 import * as WebUrl from "./security/WebUrl.ts"
+import { LOG_LEVELS } from "./telemetry/LogFormat.ts"
 
 interface Setting {
   readonly name: string
@@ -123,17 +124,7 @@ const VIDEO_ENCODERS = ["auto", "ffmpeg", "wasm"] as const
 
 const LOOPBACK_MODES = ["closed", "open"] as const
 
-const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "none"] as const
-/** As Effect calls them. */
-const EFFECT_LEVELS = {
-  trace: "Trace",
-  debug: "Debug",
-  info: "Info",
-  warn: "Warn",
-  error: "Error",
-  fatal: "Fatal",
-  none: "None",
-} as const
+const LOG_THRESHOLDS = [...LOG_LEVELS, "none"] as const
 
 const all = Config.all({
   host: setting("HOST", Config.NonEmptyString, "127.0.0.1", "address to listen on"),
@@ -307,14 +298,11 @@ const all = Config.all({
     Limits.REQUEST_TIMEOUT_MS,
     "time for a whole request to arrive",
   ),
-  logLevel: Config.map(
-    setting(
-      "LOG_LEVEL",
-      (name) => Config.Literals(LOG_LEVELS, name),
-      "info" as (typeof LOG_LEVELS)[number],
-      `what is logged, from ${LOG_LEVELS.join(", ")}`,
-    ),
-    (level) => EFFECT_LEVELS[level],
+  logLevel: setting(
+    "LOG_LEVEL",
+    (name) => Config.Literals(LOG_THRESHOLDS, name),
+    "info" as (typeof LOG_THRESHOLDS)[number],
+    `what is logged, from ${LOG_THRESHOLDS.join(", ")}`,
   ),
 })
 

@@ -6,7 +6,7 @@ import "effect/schema/SchemaJITCompiler/enable"
 import { setFlagsFromString } from "node:v8"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Config as EffectConfig, Console, Effect, Exit, FileSystem, Layer } from "effect"
+import { Cause, Config as EffectConfig, Console, Effect, Exit, FileSystem } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -16,6 +16,8 @@ import * as DatabaseFile from "./ops/DatabaseFile.ts"
 import { dbCommand } from "./ops/DbCommands.ts"
 import { jobCommand } from "./ops/JobCommands.ts"
 import { Migrations } from "./sqlite/Migrations.ts"
+import { scrub } from "./telemetry/Redaction.ts"
+import * as UncaughtErrors from "./telemetry/UncaughtErrors.ts"
 import { IN_MEMORY } from "./sqlite/SqliteDatabase.ts"
 
 // V8 moves what its statistics say lives long to the old generation at its birth. Objects of a request that are there keep the
@@ -37,7 +39,10 @@ const serve = Command.make(
   {},
   Effect.fn(function* () {
     const settings = yield* Config.load
-    yield* Layer.launch(Layer.effectDiscard(announce).pipe(Layer.provide(App.layer(settings))))
+    yield* Effect.andThen(announce, UncaughtErrors.first).pipe(
+      Effect.scoped,
+      Effect.provide(App.layer(settings)),
+    )
   }),
 ).pipe(
   Command.withDescription(
@@ -126,7 +131,7 @@ const report = (cause: Cause.Cause<unknown>) => {
       : failure instanceof Error
         ? explain(failure)
         : Cause.pretty(cause)
-  return Console.error(`renderowl: ${message.replaceAll(/\s*\n\s*/g, " ")}`)
+  return Console.error(`renderowl: ${scrub(message.replaceAll(/\s*\n\s*/g, " "))}`)
 }
 
 renderowl.pipe(

@@ -31,6 +31,7 @@ import {
 } from "./AccessProblems.ts"
 import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
 import { securityProblems } from "./SecurityProblems.ts"
+import { recognised } from "./RequestIdentity.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
 /** The scopes that an endpoint or a whole group requires; the endpoint's own replace those of its group. */
@@ -102,13 +103,15 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
           const { address } = presentation
           const attempt = authenticator.authenticate(credential, presentation)
 
-          const admit = (principal: Principal) =>
-            Effect.flatMap(limits.admit(principal, route), (refusal) => {
+          const admit = (principal: Principal) => {
+            recognised(fiber, principal.id)
+            return Effect.flatMap(limits.admit(principal, route), (refusal) => {
               if (refusal !== undefined) return HttpServerRespondable.toResponse(refusal)
               return covers(principal.scopes, required)
                 ? Effect.provideService(handler, CurrentPrincipal, principal)
                 : HttpServerRespondable.toResponse(insufficient(principal, required))
             })
+          }
           const known = recognisedIn(attempt)
           if (known !== undefined) return admit(known)
           return Effect.flatMap(limits.admitAttempt(credential, address, route), (refusal) => {

@@ -24,6 +24,7 @@ import { OVERLOAD_PAUSE_SECONDS, URL_CHARACTERS_MAX } from "./Limits.ts"
 import { type AnyProblem, ProblemBase } from "./Problem.ts"
 import { completeResponse } from "./ProblemResponse.ts"
 import { quotaHeaders } from "./rate-limits/QuotaHeaders.ts"
+import { CurrentObserver, type Observer } from "../telemetry/Observer.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
 import {
   InvalidRequestProblem,
@@ -31,6 +32,7 @@ import {
   UnsupportedVersionProblem,
   UriTooLongProblem,
 } from "./RequestProblems.ts"
+import { report } from "./RequestReport.ts"
 import {
   identityHeaders,
   newHeaders,
@@ -78,6 +80,7 @@ export const layer = (
           ...options,
           admission,
           drain: yield* Drain,
+          observer: yield* CurrentObserver,
           base: yield* ProblemBase,
           platform: yield* HttpPlatform.HttpPlatform,
           table,
@@ -92,6 +95,7 @@ export const layer = (
 interface Edge extends Omit<EdgeOptions, "admission"> {
   readonly admission: Admission
   readonly drain: Drain["Service"]
+  readonly observer: Observer
   readonly base: string
   readonly platform: HttpPlatform.HttpPlatform["Service"]
   readonly table: RouteTable
@@ -104,18 +108,22 @@ interface Exchange {
   /** `undefined` when the request names a version that is not there. */
   readonly route: VersionRoute.VersionRoute | undefined
   readonly scope: Scope.Scope
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** By `performance.now()`. */
+  readonly startedAt: number
 }
 
 const make =
   (edge: Edge) =>
   (handler: Effect.Effect<Response, Types.unhandled>): Effect.Effect<Response, Types.unhandled> =>
     Effect.withFiber((fiber) => {
+      const startedAt = performance.now()
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
       const identity = RequestIdentity.fromHeaders(request.headers, spanOf(fiber))
       const choice = edge.versions.choose(request.url, request.headers)
       const route = choice === undefined ? undefined : VersionRoute.find(choice, request.method, edge)
       const scope = Context.getUnsafe(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
-      const exchange: Exchange = { request, identity, route, scope }
+      const exchange: Exchange = { request, identity, route, scope, fiber, startedAt }
       // As in HttpRouter: the root of the request restores the context of its fiber.
       fiber.setContext(contextOf(fiber.context, exchange))
 
@@ -192,7 +200,13 @@ const send = (edge: Edge, exchange: Exchange, response: Response): Effect.Effect
           traceId: identity.traceId,
         })
   const sent = compressed(withCommonHeaders(edge, exchange, complete), request, edge.platform)
-  return HttpServerResponse.isHttpServerResponse(sent) ? Effect.succeed(sent) : sent
+  if (!HttpServerResponse.isHttpServerResponse(sent))
+    return Effect.map(sent, (sent) => {
+      report(edge.observer, exchange, sent)
+      return sent
+    })
+  report(edge.observer, exchange, sent)
+  return Effect.succeed(sent)
 }
 
 /** Problems are exempt: they are bounded by themselves, and one of them is the answer to all others. */
@@ -262,15 +276,10 @@ const answerFailure = (
 }
 
 const logFailure = (cause: Cause.Cause<unknown>, request: Request): Effect.Effect<void> =>
-  Effect.flatMap(RequestIdentity.CurrentRequest, (identity) =>
-    Effect.logError("A request failed unexpectedly", cause).pipe(
-      Effect.annotateLogs({
-        trace_id: identity?.traceId,
-        request_id: identity?.requestId,
-        "http.request.method": request.method,
-        "url.path": pathOf(request.url),
-      }),
-    ),
+  Effect.logError(
+    "A request failed unexpectedly",
+    { "http.request.method": request.method, "url.path": pathOf(request.url) },
+    cause,
   )
 
 /** What is refused before any route is looked up. Each check is a comparison or two. */

@@ -4,7 +4,7 @@
  *
  * @source https://www.w3.org/TR/trace-context/ ; the `X-Trace-*` headers are accepted when `traceparent` is absent
  */
-import { Context, Option, Tracer } from "effect"
+import { Context, type Fiber, Option, Tracer } from "effect"
 import { type Headers, HttpTraceContext } from "effect/http"
 import { randomFillSync } from "node:crypto"
 
@@ -15,6 +15,8 @@ export interface RequestIdentity {
   readonly spanId: string
   readonly parentSpanId: string | undefined
   readonly sampled: boolean
+  /** Id of the caller, once that is recognised: written by whoever recognises it, for the request's summary. */
+  principal: string | undefined
 }
 
 /** The identity of the request that the current fiber serves; `undefined` outside of one. */
@@ -24,6 +26,12 @@ export const CurrentRequest = Context.Reference<RequestIdentity | undefined>(
     defaultValue: () => undefined,
   },
 )
+
+/** The caller of the fiber's request is recognised. */
+export const recognised = (fiber: Fiber.Fiber<unknown, unknown>, principal: string): void => {
+  const identity = fiber.getRef(CurrentRequest)
+  if (identity !== undefined) identity.principal = principal
+}
 
 /** A caller's own request id is kept when it is a plain token: it goes into headers and log lines. */
 const requestIdPattern = /^[\w.:+/=@-]{1,128}$/
@@ -59,6 +67,7 @@ export const fromHeaders = (headers: Headers.Headers, span: Tracer.AnySpan | und
       spanId: span.spanId,
       parentSpanId: parent?.spanId,
       sampled: span.sampled,
+      principal: undefined,
     }
   }
   const caller = callerSpan(headers)
@@ -68,6 +77,7 @@ export const fromHeaders = (headers: Headers.Headers, span: Tracer.AnySpan | und
     spanId: random.slice(32, 48),
     parentSpanId: caller?.spanId,
     sampled: caller?.sampled ?? true,
+    principal: undefined,
   }
 }
 
@@ -80,6 +90,7 @@ export const anonymous = (): RequestIdentity => {
     spanId: random.slice(32, 48),
     parentSpanId: undefined,
     sampled: true,
+    principal: undefined,
   }
 }
 

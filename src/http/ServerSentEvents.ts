@@ -144,7 +144,7 @@ const encode = ({ data, event, id }: ServerSentEvent): string =>
 const failed = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
   const identity = yield* CurrentRequest
   const base = yield* ProblemBase
-  yield* Effect.annotateLogs(Effect.logError("A live stream failed", cause), { trace_id: identity?.traceId })
+  yield* Effect.logError("A live stream failed", cause)
   const { instance: _, ...document } = completeDocument(documentOf(InternalErrorProblem.page), {
     base,
     instance: "",

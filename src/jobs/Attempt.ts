@@ -5,6 +5,7 @@
 import {
   Cause,
   Clock,
+  Context,
   Duration,
   Effect,
   Exit,
@@ -20,6 +21,7 @@ import { AttemptLog } from "./AttemptLog.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
 import { type JobFailure, type LogLine, wholeMillis } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
+import type { JobTrace } from "./JobTrace.ts"
 import type { AnyJobType } from "./JobType.ts"
 import { retryDelayMs } from "./Retry.ts"
 import { decodeStored } from "./StoredValue.ts"
@@ -45,7 +47,13 @@ export interface Lease {
   readonly attempt: number
   /** As it was when the attempt started; its steps grow while the attempt runs. */
   readonly state: JobState
+  readonly trace: JobTrace | undefined
 }
+
+/** The attempt that the current fiber runs; `undefined` outside of one. */
+export const CurrentAttempt = Context.Reference<Lease | undefined>("renderowl/jobs/CurrentAttempt", {
+  defaultValue: () => undefined,
+})
 
 /** What an attempt tells its queue. Each is refused with `StaleLease` when the lease is gone. */
 export interface LeaseCommands {
@@ -79,6 +87,8 @@ export const runAttempt = (
   commands: LeaseCommands,
 ): Effect.Effect<void> =>
   Effect.withFiber<void>((fiber) => {
+    // A fiber of its own, so nobody else's context changes.
+    fiber.setContext(Context.add(fiber.context, CurrentAttempt, lease))
     const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
     return Effect.matchCauseEffect(work(registration, lease, commands, log), {
       onSuccess: (result) => {

@@ -34,10 +34,10 @@ export class Attempts {
   }
 
   /** A job has been committed: its lease goes on, ends or begins. Answers whether an attempt has begun. */
-  follow({ id, state, version, position }: WorkingJob, now: number): boolean {
+  follow({ id, position, state, trace, version }: WorkingJob, now: number): boolean {
     const lease = this.leases.get(id)
     if (lease === undefined && state.status !== "processing") return false
-    const job: VersionedJob = { id, state, version, position }
+    const job: VersionedJob = { id, position, state, trace, version }
     if (state.status === "processing" && lease?.attempt === state.attempt) {
       lease.job = job
       return false
@@ -73,14 +73,14 @@ export class Attempts {
   }
 
   #start(job: VersionedJob, now: number): void {
-    const { id, state } = job
+    const { id, state, trace } = job
     const { attempt } = state
     const { commands, fork, onOrphan, registrations } = this.#options
     const registration = registrations.get(state.type)
     const live: LiveLease = { job, attempt, fiber: undefined, expiresAt: now + LEASE_DURATION_MS }
     // Before the attempt, whose first steps run within the fork.
     this.leases.add(live)
-    const lease: Lease = { id, attempt, state }
+    const lease: Lease = { id, attempt, state, trace }
     if (registration === undefined) onOrphan(lease)
     else live.fiber = fork(runAttempt(registration, lease, commands))
   }

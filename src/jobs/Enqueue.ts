@@ -10,6 +10,7 @@ import { type AlreadyExpired, IdempotencyKeyReused, QueueDraining } from "./JobE
 import { isJobEvent, type JobEnqueued } from "./JobEvents.ts"
 import { absent, asArchived, isFinished } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
+import { type JobTrace, traceAfter } from "./JobTrace.ts"
 import type { VersionedJob } from "./Turn.ts"
 
 /** Tries of a batch whose idempotency keys somebody else takes at the same moment. */
@@ -51,12 +52,14 @@ export const loadJob = (
   Effect.map(journal.readStream(id, { limit: until.version }), (events) => {
     let state = absent
     let version = 0
-    for (const { event, recordedAt } of events) {
+    let trace: JobTrace | undefined
+    for (const { event, metadata, recordedAt } of events) {
       if (!isJobEvent(event) || (until.at !== undefined && recordedAt > until.at)) break
       state = JobBehavior.evolve(state, event, recordedAt)
+      trace = traceAfter(trace, event, metadata)
       version++
     }
-    return { id, state, version, position: events[0]?.position ?? Number.POSITIVE_INFINITY }
+    return { id, state, version, trace, position: events[0]?.position ?? Number.POSITIVE_INFINITY }
   })
 
 /** The job as a command finds it: one in the archive takes none. Only a finished one can be there. */

@@ -5,12 +5,13 @@
 import { Context, Effect, Layer } from "effect"
 import type { SQLOutputValue } from "node:sqlite"
 import { EventCatalog } from "../journal/DomainEvent.ts"
-import { JournalError, StoreFailed } from "../journal/Journal.ts"
+import { type EventMetadata, JournalError, StoreFailed } from "../journal/Journal.ts"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import { type JobEvent, jobEventTypes, type JobOutcome } from "./JobEvents.ts"
 import { ROW_STATUS } from "./JobRow.ts"
 import { absent } from "./JobState.ts"
+import { traceAfter } from "./JobTrace.ts"
 import { LANE_CAPACITY, type ReadyJob, SMALL_PAYLOAD_CHARACTERS } from "./Lane.ts"
 
 /** Expired jobs that one turn of a queue ends. */
@@ -24,7 +25,7 @@ export const ENDED_AT_A_TIME = 256
  */
 const READY_COLUMNS = `j.position, j.due_at, j.concurrency_key, e.stream, e.revision, e.recorded_at,
   CASE WHEN j.attempt = 0 AND octet_length(e.data) <= ${SMALL_PAYLOAD_CHARACTERS}
-    AND NOT EXISTS (SELECT 1 FROM events n WHERE n.stream = e.stream AND n.version = 2) THEN e.data END AS data`
+    AND NOT EXISTS (SELECT 1 FROM events n WHERE n.stream = e.stream AND n.version = 2) THEN e.data END AS data, e.metadata`
 export const SELECT_READY = `SELECT ${READY_COLUMNS}
   FROM jobs j INDEXED BY jobs_waiting CROSS JOIN events e ON e.position = j.position
   WHERE j.status = 0 AND j.queue = ? AND j.type = ? AND j.priority = ? AND j.due_at > ? AND j.due_at <= ?
@@ -146,10 +147,15 @@ export class JobStore extends Context.Service<
 
       /** The job of a row of {@link SELECT_READY} that holds its only event. */
       const knownFrom = (row: Record<string, SQLOutputValue>): ReadyJob["known"] => {
-        const { data, revision, recorded_at } = row
+        const { data, metadata: stored, revision, recorded_at } = row
         if (data === null) return undefined
         const event = catalog.decode("JobEnqueued", revision as number, data as string) as JobEvent
-        return { state: JobBehavior.evolve(absent, event, recorded_at as number), version: 1 }
+        const metadata = stored === null ? undefined : (JSON.parse(stored as string) as EventMetadata)
+        return {
+          state: JobBehavior.evolve(absent, event, recorded_at as number),
+          version: 1,
+          trace: traceAfter(undefined, event, metadata),
+        }
       }
 
       const readyFrom = (row: Record<string, SQLOutputValue>, type: string, priority: number): ReadyJob => ({

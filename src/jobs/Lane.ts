@@ -4,6 +4,7 @@
  */
 import type { Json } from "effect/Schema"
 import type { JobState } from "./JobState.ts"
+import type { JobTrace } from "./JobTrace.ts"
 
 /** Ready jobs a lane keeps in memory. */
 export const LANE_CAPACITY = 1_024
@@ -31,7 +32,9 @@ export interface ReadyJob {
    * The job itself, when its payload is small: a claim then reads nothing. Absent, it is read from the journal, so that
    * a window full of large payloads costs no more memory than one of small ones.
    */
-  known: { readonly state: JobState; readonly version: number } | undefined
+  known:
+    | { readonly state: JobState; readonly version: number; readonly trace: JobTrace | undefined }
+    | undefined
 }
 
 /** Whether a payload takes no more than about {@link SMALL_PAYLOAD_CHARACTERS}. Stops counting when it is more. */

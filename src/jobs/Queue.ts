@@ -20,6 +20,7 @@ import { againOf, recalling, toItsEnd } from "../actor/Recall.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
 import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import * as TypeId from "../security/TypeId.ts"
+import { CurrentObserver } from "../telemetry/Observer.ts"
 import type { Registration } from "./Attempt.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import type { ProgressUpdate } from "./JobContext.ts"
@@ -227,6 +228,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     worker: options.worker ?? `pid-${process.pid}`,
     fork: (effect) => fork(effect),
     dependencies: teller,
+    observer: yield* CurrentObserver,
   })
   // The queues of an earlier process: their leases are recovered and their timers set at once. That process kept no more
   // of them than this one may.

@@ -7,6 +7,7 @@ import { Cause, Clock, Effect, Exit, Fiber } from "effect"
 import { Mailbox, type MailboxFull } from "../actor/Mailbox.ts"
 import type { EventMetadata, Journal, JournalError, RecordedEvent } from "../journal/Journal.ts"
 import { isUniqueViolation, resultCodeOf } from "../sqlite/SqliteError.ts"
+import type { Observer } from "../telemetry/Observer.ts"
 import { type LeaseCommands, PROGRESS_JOURNAL_INTERVAL_MS, type Registration } from "./Attempt.ts"
 import { Attempts } from "./Attempts.ts"
 import type { DependencyTeller } from "./DependencyTeller.ts"
@@ -31,6 +32,7 @@ import {
 import type { QueueThroughput } from "./QueueMeter.ts"
 import { QueueTimer } from "./QueueTimer.ts"
 import { type QueueParts, QueueTurn } from "./QueueTurn.ts"
+import { reportChange } from "./JobReport.ts"
 
 /** Times a message is decided that somebody else's writing comes in the way of: in the batch, then alone. */
 const CONFLICT_TRIES = 3
@@ -55,6 +57,7 @@ export interface QueueActorOptions {
   readonly worker: string
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly dependencies: DependencyTeller
+  readonly observer: Observer
 }
 
 export class QueueActor {
@@ -356,7 +359,10 @@ export class QueueActor {
     const settingsChanged = this.#memory.adopt(turn)
     let hasBlocked = false
     let hasEnded = false
+    const { observer } = this.#options
+    const isObserved = observer.hears("attempt") || observer.hears("job") || observer.hears("enqueued")
     for (const job of turn.jobs) {
+      if (isObserved) reportChange(observer, job, undefined)
       if (this.#attempts.follow(job, turn.now)) this.#memory.rate?.record(turn.now)
       this.#memory.follow(job)
       if (job.state.status === "blocked") hasBlocked = true

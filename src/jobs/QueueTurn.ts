@@ -242,7 +242,7 @@ export class QueueTurn extends Turn {
 
   /** Offers a waiting job to its lane, or notes when it will be due. */
   #ready(job: WorkingJob): void {
-    const { id, state, version, position } = job
+    const { id, position, state, trace, version } = job
     // Who stands first in the line of its key is known when this turn is committed.
     if (state.concurrencyKey !== undefined) return
     const priority = priorityCode(state.priority)
@@ -252,7 +252,7 @@ export class QueueTurn extends Turn {
     const ready: ReadyJob = { id, type, priority, dueAt, position, key: undefined, known: undefined }
     if (dueAt > this.now) lane.expect(dueAt)
     else if (lane.offer(ready)) {
-      if (isSmall(state.payload)) ready.known = { state, version }
+      if (isSmall(state.payload)) ready.known = { state, trace, version }
       job.ready = ready
     }
   }

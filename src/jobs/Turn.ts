@@ -8,6 +8,7 @@ import { JobBehavior } from "./JobBehavior.ts"
 import type { JobEvent } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
 import { QueueBehavior, type QueueEvent, type QueueState, streamOfQueue } from "./QueueBehavior.ts"
+import { type JobTrace, traceAfter } from "./JobTrace.ts"
 import type { ReadyJob } from "./Lane.ts"
 
 /** A job, the version of its stream, and its place in the order of enqueueing. */
@@ -17,6 +18,8 @@ export interface VersionedJob {
   readonly position: number
   readonly state: JobState
   readonly version: number
+  /** Absent where nobody has said where it comes from. */
+  readonly trace?: JobTrace | undefined
 }
 
 /** A job within a turn. */
@@ -26,6 +29,7 @@ export interface WorkingJob {
   readonly before: JobState
   state: JobState
   version: number
+  trace: JobTrace | undefined
   /** Its place in the window, if the turn gave it one. */
   ready: ReadyJob | undefined
 }
@@ -78,8 +82,8 @@ export class Turn {
 
   /** Brings a job into the turn as the journal has it. */
   include(job: VersionedJob): WorkingJob {
-    const { id, position, state, version } = job
-    const working: WorkingJob = { id, position, before: state, state, version, ready: undefined }
+    const { id, position, state, trace, version } = job
+    const working: WorkingJob = { id, position, before: state, state, version, trace, ready: undefined }
     this.#jobs.push(working)
     return working
   }
@@ -101,6 +105,7 @@ export class Turn {
       this.#appends.push({ stream: job.id, expectedVersion: job.version, events, metadata, requires })
       for (const event of events) job.state = JobBehavior.evolve(job.state, event, this.now)
       job.version += events.length
+      if (metadata !== undefined) job.trace = traceAfter(job.trace, first!, metadata)
     }
     return { _tag: "Accepted", answer: decision.answer(job.state) }
   }

@@ -2,7 +2,7 @@
  * A small API under the whole contract, for the tests of this room: one guarded group with a list, a body, an id and a
  * live stream, and one open group whose routes misbehave on purpose. Real server, real sockets.
  */
-import { Cause, Context, Effect, Layer, Logger, Option, Redacted, References, Schema, Stream } from "effect"
+import { Cause, Context, Effect, Layer, Logger, Option, Redacted, Schema, Stream } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { Authorization, requireScopes } from "../../src/http/Authorization.ts"
@@ -138,9 +138,7 @@ const collecting = Layer.effectContext(
     const lines = yield* Logs
     const logger = Logger.make(({ cause, fiber, message }) => {
       lines.push(
-        [message, Cause.pretty(cause), JSON.stringify(fiber.getRef(References.CurrentLogAnnotations))].join(
-          "\n",
-        ),
+        [JSON.stringify(message), Cause.pretty(cause), fiber.getRef(CurrentRequest)?.traceId].join("\n"),
       )
     })
     return yield* Layer.build(Logger.layer([logger]))

@@ -7,6 +7,7 @@ import { CurrentRequest } from "../../http/RequestIdentity.ts"
 import type { EventMetadata } from "../../journal/Journal.ts"
 import { CurrentKeyedRequest } from "../../security/KeyedRequest.ts"
 import { CurrentPrincipal } from "../../security/Principal.ts"
+import * as TraceParent from "../../telemetry/TraceParent.ts"
 
 /** The metadata of the current request. */
 export const requestMetadata: Effect.Effect<EventMetadata, never, CurrentPrincipal> = Effect.gen(
@@ -16,11 +17,10 @@ export const requestMetadata: Effect.Effect<EventMetadata, never, CurrentPrincip
     const caused = keyed === undefined ? {} : { keyed_request: keyed.id }
     const request = yield* CurrentRequest
     if (request === undefined) return { principal: id, ...caused }
-    const { requestId, sampled, spanId, traceId } = request
     return {
       principal: id,
-      correlation_id: requestId,
-      traceparent: `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`,
+      correlation_id: request.requestId,
+      traceparent: TraceParent.format(request),
       ...caused,
     }
   },

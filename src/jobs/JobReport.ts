@@ -1,0 +1,65 @@
+/**
+ * Tells the observer what has become of jobs, once it is durable: which were taken in, which attempts have ended and how, and
+ * which jobs have. Told from a job as it was before a turn and as it is after, so that a lost process is told as well.
+ */
+import type { AttemptOutcome, EndedAttempt, Observer } from "../telemetry/Observer.ts"
+import * as TraceParent from "../telemetry/TraceParent.ts"
+import { isFinished, type JobState } from "./JobState.ts"
+import type { JobTrace } from "./JobTrace.ts"
+
+/** A job of a turn. */
+interface ChangedJob {
+  readonly id: string
+  readonly before: JobState
+  readonly state: JobState
+  readonly trace?: JobTrace | undefined
+}
+
+/** A job has been committed. `span` is the `traceparent` of the attempt that ran here, if it had one. */
+export const reportChange = (observer: Observer, job: ChangedJob, span: string | undefined): void => {
+  const { before, state } = job
+  if (before.status === "absent")
+    observer.tell("enqueued", { queue: state.queue, type: state.type, count: 1 })
+  const hasEnded = isFinished(state) && !isFinished(before)
+  if (before.status === "processing" && (state.status !== "processing" || state.attempt !== before.attempt))
+    observer.tell("attempt", endedAttempt(job, hasEnded, span))
+  if (hasEnded) {
+    observer.tell("job", {
+      queue: state.queue,
+      type: state.type,
+      outcome: outcomeOfJob(state)!,
+      totalMs: state.finishedAt! - state.enqueuedAt,
+    })
+  }
+}
+
+const endedAttempt = (
+  { before, id, state, trace }: ChangedJob,
+  hasEnded: boolean,
+  span: string | undefined,
+): EndedAttempt => {
+  const attempt = state.attempts.findLast(({ number }) => number === before.attempt)!
+  const own = TraceParent.parse(span)
+  return {
+    job: id,
+    queue: state.queue,
+    type: state.type,
+    attempt: attempt.number,
+    outcome: outcomeOf(attempt.outcome!, attempt.stallReason),
+    error: attempt.error,
+    waitMs: attempt.waitMs,
+    processingMs: attempt.endedAt! - attempt.startedAt,
+    jobOutcome: hasEnded ? outcomeOfJob(state) : undefined,
+    requestId: trace?.submitted.correlation_id,
+    traceId: (own ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+    spanId: own?.spanId,
+  }
+}
+
+const outcomeOf = (
+  outcome: "completed" | "failed" | "stalled" | "cancelled",
+  stallReason: string | undefined,
+): AttemptOutcome => (stallReason === "handed_back" ? "handed_back" : outcome)
+
+const outcomeOfJob = ({ status }: JobState) =>
+  status === "completed" || status === "dead_letter" || status === "cancelled" ? status : undefined

@@ -1,0 +1,198 @@
+/**
+ * The log of a program: whatever is logged with Effect, and a summary of each request and each attempt of a job. A line is
+ * built only when its level is on, belongs to its request or attempt by itself, and has no secrets in it.
+ *
+ * Summaries have the level of what they tell: `info` when it went as it should, also for what the caller did wrong; `warn` for a
+ * slow request, one that failed on our side, and an attempt that will be tried again; `error` for a job that is dead. Probes and
+ * scrapes, which come by the clock and say nothing, are `debug`. One line a request is what an operator looks for first, and it
+ * costs little (see `bench/telemetry.ts`); `LOG_LEVEL=warn` leaves those that matter.
+ */
+import { Cause, type Fiber, Layer, Logger, type LogLevel as EffectLevel, References } from "effect"
+import type { Json } from "effect/Schema"
+import { Effect } from "effect"
+import { type LogContext, type LogEntry, type LogFormat, type LogLevel, LOG_LEVELS } from "./LogFormat.ts"
+import { Logs } from "./LogSink.ts"
+import { textOf, valueOf } from "./LogValue.ts"
+import { CurrentObserver, type EndedAttempt, type FinishedRequest } from "./Observer.ts"
+import { isSecretField, REDACTED } from "./Redaction.ts"
+
+/** A request that takes longer is worth a warning. */
+export const SLOW_REQUEST_MS = 1_000
+const SERVER_ERROR = 500
+
+/** The level from which on something is logged. */
+export type Threshold = LogLevel | "none"
+
+export interface LoggingOptions {
+  readonly level: Threshold
+  readonly format: LogFormat
+  /** The request or attempt that a fiber works for. */
+  readonly contextOf: (fiber: Fiber.Fiber<unknown, unknown>) => LogContext | undefined
+  /** Routes whose requests come by the clock. */
+  readonly quietRoutes: ReadonlySet<string>
+}
+
+const LEVELS: Readonly<Record<EffectLevel.LogLevel, LogLevel>> = {
+  All: "trace",
+  Trace: "trace",
+  Debug: "debug",
+  Info: "info",
+  Warn: "warn",
+  Error: "error",
+  Fatal: "fatal",
+  None: "fatal",
+}
+
+const EFFECT_LEVELS: Readonly<Record<Threshold, EffectLevel.LogLevel>> = {
+  trace: "Trace",
+  debug: "Debug",
+  info: "Info",
+  warn: "Warn",
+  error: "Error",
+  fatal: "Fatal",
+  none: "None",
+}
+
+const rank = (level: Threshold): number => (level === "none" ? LOG_LEVELS.length : LOG_LEVELS.indexOf(level))
+
+/** What was logged with Effect, as an entry. */
+const entryOf = (
+  { cause, date, fiber, logLevel, message }: Logger.Options<unknown>,
+  contextOf: LoggingOptions["contextOf"],
+): LogEntry => {
+  const words: Array<string> = []
+  const metadata: Record<string, Json> = {}
+  const add = (name: string, value: unknown) => {
+    metadata[name] = isSecretField(name) ? REDACTED : valueOf(value)
+  }
+  const context = contextOf(fiber)
+  for (const [name, value] of Object.entries({ ...context?.fields })) add(name, value)
+  for (const [name, value] of Object.entries(fiber.getRef(References.CurrentLogAnnotations))) add(name, value)
+  const now = date.getTime()
+  for (const [label, since] of fiber.getRef(References.CurrentLogSpans)) add(`${label}Ms`, now - since)
+  const causes = cause.reasons.length === 0 ? [] : [Cause.pretty(cause)]
+  for (const part of Array.isArray(message) ? (message as ReadonlyArray<unknown>) : [message]) {
+    if (part instanceof Error) {
+      words.push(part.message)
+      causes.push(part.stack ?? String(part))
+    } else if (Cause.isCause(part)) causes.push(Cause.pretty(part))
+    else if (isPlainObject(part)) for (const [name, value] of Object.entries(part)) add(name, value)
+    else if (typeof part === "string") words.push(part)
+    else words.push(JSON.stringify(valueOf(part)))
+  }
+  if (causes.length > 0) add("cause", causes.join("\n"))
+  return {
+    at: now,
+    level: LEVELS[logLevel],
+    message: textOf(words.join(" ")),
+    context,
+    metadata: Object.keys(metadata).length === 0 ? undefined : metadata,
+  }
+}
+
+const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" &&
+  value !== null &&
+  (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)
+
+const round = (millis: number): number => Math.round(millis * 1_000) / 1_000
+
+/** The level of a request's summary. */
+const levelOfRequest = (
+  { durationMs, route, status, waited }: FinishedRequest,
+  quiet: ReadonlySet<string>,
+): LogLevel => {
+  if (status >= SERVER_ERROR) return "warn"
+  if (durationMs >= SLOW_REQUEST_MS && !waited) return "warn"
+  return route !== undefined && quiet.has(route) ? "debug" : "info"
+}
+
+/** One line a request. */
+const summaryOfRequest = (request: FinishedRequest, level: LogLevel): LogEntry => {
+  const { bytes, durationMs, method, principal, route, status, streamedMs, waited } = request
+  const slow = durationMs >= SLOW_REQUEST_MS && !waited
+  return {
+    at: Date.now(),
+    level,
+    message: `${slow ? "slow request: " : ""}${method} ${route ?? "(no route)"} ${status}`,
+    context: { requestId: textOf(request.requestId), traceId: request.traceId, spanId: request.spanId },
+    metadata: {
+      method,
+      route: route ?? null,
+      status,
+      durationMs: round(durationMs),
+      ...(streamedMs === undefined ? {} : { streamedMs: round(streamedMs) }),
+      bytes,
+      principal: principal === undefined ? null : textOf(principal),
+    },
+  }
+}
+
+const levelOfAttempt = ({ jobOutcome, outcome }: EndedAttempt): LogLevel => {
+  if (jobOutcome === "dead_letter") return "error"
+  return outcome === "failed" || outcome === "stalled" ? "warn" : "info"
+}
+
+/** One line an attempt. */
+const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel): LogEntry => {
+  const { attempt, error, job, jobOutcome, outcome, processingMs, queue, type, waitMs } = ended
+  return {
+    at: Date.now(),
+    level,
+    message: textOf(`attempt ${attempt} of ${type} ${outcome}`),
+    context: { requestId: ended.requestId, traceId: ended.traceId, spanId: ended.spanId },
+    metadata: {
+      job,
+      queue: textOf(queue),
+      type: textOf(type),
+      attempt,
+      outcome,
+      ...(jobOutcome === undefined ? {} : { jobOutcome }),
+      ...(error === undefined ? {} : { error: textOf(`${error.name}: ${error.message}`) }),
+      waitMs,
+      processingMs,
+    },
+  }
+}
+
+/** Sends what is logged, and the summaries, to the {@link Logs}. */
+export const layer = ({
+  contextOf,
+  format,
+  level,
+  quietRoutes,
+}: LoggingOptions): Layer.Layer<never, never, Logs> => {
+  const least = rank(level)
+  const isOn = (wanted: LogLevel): boolean => rank(wanted) >= least
+  const loggers = Layer.unwrap(
+    Effect.map(Logs, (sink) => {
+      const logger = Logger.make<unknown, void>((options) => {
+        const entry = entryOf(options, contextOf)
+        sink.write(format(entry), isUrgent(entry.level))
+      })
+      return Logger.layer([logger])
+    }),
+  )
+  const summaries = Layer.effectDiscard(
+    Effect.gen(function* () {
+      const sink = yield* Logs
+      const observer = yield* CurrentObserver
+      const write = (entry: LogEntry) => sink.write(format(entry), isUrgent(entry.level))
+      // Where no summary can be on, nobody need gather what would be in it.
+      if (!isOn("error")) return
+      if (isOn("warn")) {
+        yield* observer.on("request", (request) => {
+          const level = levelOfRequest(request, quietRoutes)
+          if (isOn(level)) write(summaryOfRequest(request, level))
+        })
+      }
+      yield* observer.on("attempt", (attempt) => {
+        const level = levelOfAttempt(attempt)
+        if (isOn(level)) write(summaryOfAttempt(attempt, level))
+      })
+    }),
+  )
+  return Layer.mergeAll(loggers, summaries, Layer.succeed(References.MinimumLogLevel, EFFECT_LEVELS[level]))
+}
+
+const isUrgent = (level: LogLevel): boolean => level === "warn" || level === "error" || level === "fatal"

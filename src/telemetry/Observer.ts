@@ -1,0 +1,147 @@
+/**
+ * Where what has happened is told once: each finished request, each attempt and job that has ended, each commit. Logs, metrics,
+ * traces and whoever comes later listen here, so that the rooms that do the work know nothing of them. Without listeners it
+ * costs a look at an empty list; nothing is built for nobody.
+ */
+import { Context, Effect, Layer, type Scope } from "effect"
+import type { Tracer } from "effect"
+
+/** A request that has been answered. */
+export interface FinishedRequest {
+  readonly method: string
+  /** The template of the route (`/v1/jobs/:id`), never the path; `undefined` where none was found or looked for. */
+  readonly route: string | undefined
+  /** 499 when the caller hung up before there was an answer. */
+  readonly status: number
+  /** Milliseconds until the answer was handed to the connection, or began to stream. */
+  readonly durationMs: number
+  /** Milliseconds that the answer streamed after that; `undefined` for one that was sent at once. */
+  readonly streamedMs: number | undefined
+  /** Bytes of the body as it was sent; of a stream with the headers and framing around it. */
+  readonly bytes: number
+  /** Whether the caller had asked to wait (`Prefer: wait`): then slow is what was wanted. */
+  readonly waited: boolean
+  /** Id of the recognised caller. */
+  readonly principal: string | undefined
+  readonly requestId: string
+  readonly traceId: string
+  readonly spanId: string
+}
+
+/** How an attempt ended, as people are told. */
+export type AttemptOutcome = "completed" | "failed" | "stalled" | "handed_back" | "cancelled"
+
+/** How a job ended. */
+export type JobOutcome = "completed" | "dead_letter" | "cancelled"
+
+/** The request and trace that a job was submitted in, as far as they are known. */
+export interface JobOrigin {
+  readonly requestId: string | undefined
+  readonly traceId: string | undefined
+}
+
+/** An attempt that has ended, once that is durable. */
+export interface EndedAttempt extends JobOrigin {
+  readonly job: string
+  readonly queue: string
+  readonly type: string
+  readonly attempt: number
+  readonly outcome: AttemptOutcome
+  /** Name and message of what went wrong. */
+  readonly error: { readonly name: string; readonly message: string } | undefined
+  readonly waitMs: number
+  readonly processingMs: number
+  /** How the job has ended with it; `undefined`: it goes on. */
+  readonly jobOutcome: JobOutcome | undefined
+  /** Of the attempt's own span, where there is one. */
+  readonly spanId: string | undefined
+}
+
+/** A job that has ended, with an attempt or without, once that is durable. */
+export interface EndedJob {
+  readonly queue: string
+  readonly type: string
+  readonly outcome: JobOutcome
+  /** Milliseconds since it was enqueued. */
+  readonly totalMs: number
+}
+
+/** Jobs of a queue and type that have been taken in. */
+export interface EnqueuedJobs {
+  readonly queue: string
+  readonly type: string
+  readonly count: number
+}
+
+/** Something that the database did, or failed to do. */
+export interface DatabaseOperation {
+  /** `COMMIT`: a transaction of the journal. `READ`: a point read. `SCAN`: a query in a reader process. */
+  readonly name: "COMMIT" | "READ" | "SCAN"
+  readonly ok: boolean
+  /** When it began, in milliseconds since 1970. */
+  readonly startedAt: number
+  readonly durationMs: number
+  /** What was run, where it is one statement: never with its parameters. */
+  readonly sql: string | undefined
+  /** Events that a commit has stored. */
+  readonly events: number
+  /** W3C `traceparent`s of those that a commit was made for, a bounded number. */
+  readonly traces: ReadonlyArray<string>
+  /** The span that a read was made in. */
+  readonly parent: Tracer.AnySpan | undefined
+}
+
+/** What is told, and to whom. */
+interface Occasions {
+  readonly request: FinishedRequest
+  readonly enqueued: EnqueuedJobs
+  readonly attempt: EndedAttempt
+  readonly job: EndedJob
+  readonly database: DatabaseOperation
+}
+
+/** Told synchronously, on the hot path: it must be quick, and must not throw. */
+export type Listener<Name extends keyof Occasions> = (what: Occasions[Name]) => void
+
+export class Observer {
+  readonly #listeners: { readonly [Name in keyof Occasions]: Array<Listener<Name>> } = {
+    request: [],
+    enqueued: [],
+    attempt: [],
+    job: [],
+    database: [],
+  }
+
+  /** Whether anybody listens: whoever tells asks first, and builds nothing otherwise. */
+  hears(name: keyof Occasions): boolean {
+    return this.#listeners[name].length > 0
+  }
+
+  tell<Name extends keyof Occasions>(name: Name, what: Occasions[Name]): void {
+    for (const listener of this.#listeners[name]) listener(what)
+  }
+
+  /** Listens for as long as the scope is open. */
+  on<Name extends keyof Occasions>(
+    name: Name,
+    listener: Listener<Name>,
+  ): Effect.Effect<void, never, Scope.Scope> {
+    const listeners: Array<Listener<Name>> = this.#listeners[name]
+    return Effect.acquireRelease(
+      Effect.sync(() => void listeners.push(listener)),
+      () => Effect.sync(() => void listeners.splice(listeners.indexOf(listener), 1)),
+    )
+  }
+}
+
+/** The observer of what is being built. Where nobody has provided one, nobody listens. */
+export const CurrentObserver: Context.Reference<Observer> = Context.Reference<Observer>(
+  "renderowl/telemetry/Observer",
+  { defaultValue: () => new Observer() },
+)
+
+/** An observer of its own for everything that is built with it. */
+export const layer: Layer.Layer<never> = Layer.effect(
+  CurrentObserver,
+  Effect.sync(() => new Observer()),
+)
