@@ -42,6 +42,7 @@ import { Health } from "./telemetry/Health.ts"
 import { jsonLines, type LogContext, prettyLines } from "./telemetry/LogFormat.ts"
 import * as Logging from "./telemetry/Logging.ts"
 import { Logs, LogSink, standardOutput } from "./telemetry/LogSink.ts"
+import * as Metrics from "./telemetry/Metrics.ts"
 import * as Observer from "./telemetry/Observer.ts"
 import * as TraceParent from "./telemetry/TraceParent.ts"
 
@@ -98,10 +99,7 @@ const logging = (settings: Settings) => {
     format,
     contextOf: logContextOf,
     quietRoutes: new Set(Routes.probes),
-  }).pipe(
-    Layer.provideMerge(Logs.layer(() => new LogSink(standardOutput(), lost))),
-    Layer.provideMerge(Observer.layer),
-  )
+  }).pipe(Layer.provideMerge(Logs.layer(() => new LogSink(standardOutput(), lost))))
 }
 
 /** The attempt of a job or the request that a fiber works for. */
@@ -115,6 +113,13 @@ const logContextOf = (fiber: Fiber.Fiber<unknown, unknown>): LogContext | undefi
     fields: { job: id, queue: state.queue, type: state.type, attempt },
   }
 }
+
+/** Below everything else, so that everything is told and measured, to the last. */
+const telemetry = (settings: Settings) =>
+  Metrics.layer.pipe(
+    Layer.provideMerge(logging(settings)),
+    Layer.provideMerge(Layer.mergeAll(Observer.layer, Metrics.registryLayer)),
+  )
 
 /** Who is calling, what they may hand on, and what they did. */
 const identity = (settings: Settings) =>
@@ -181,6 +186,6 @@ export const layer = (settings: Settings) => {
     Layer.provideMerge(adminKeyLayer(dataDir)),
     Layer.provideMerge(system),
     Layer.provide(Layer.succeed(ProblemBase, settings.problemBase)),
-    Layer.provideMerge(logging(settings)),
+    Layer.provideMerge(telemetry(settings)),
   )
 }

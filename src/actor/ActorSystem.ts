@@ -72,6 +72,16 @@ interface Cell {
   usedAt: number
 }
 
+/** What there is and what has been, since the start. */
+export interface ActorStats {
+  readonly resident: number
+  /** Commands that wait in all mailboxes together. */
+  readonly waiting: number
+  /** Actors that were loaded anew after a defect. */
+  readonly restarts: number
+  readonly quarantines: number
+}
+
 /** Asks an actor: the effect ends with the actor's answer, once whatever it decided is durable. */
 export type Ask = (
   behavior: HostedBehavior,
@@ -87,6 +97,7 @@ export class ActorSystem extends Context.Service<
     readonly ask: Ask
     /** Actors in memory now. */
     readonly resident: Effect.Effect<number>
+    readonly stats: Effect.Effect<ActorStats>
   }
 >()("renderowl/actor/ActorSystem") {
   static readonly layer = Layer.effect(
@@ -99,6 +110,8 @@ export class ActorSystem extends Context.Service<
       /** In order of last use, so that the first is the one to passivate. */
       const cells = new Map<string, Cell>()
       let closed = false
+      let restarts = 0
+      let quarantines = 0
       // What was asked is still decided and answered; whoever asks later is interrupted, like all that outlives a scope.
       yield* Effect.addFinalizer(() => {
         closed = true
@@ -144,9 +157,11 @@ export class ActorSystem extends Context.Service<
       /** A defect of the behavior: the actor restarts from the journal, and too many of them quarantine it. */
       const onDefect = (cell: Cell, defect: unknown, now: number) =>
         Effect.suspend(() => {
+          restarts++
           cell.state = undefined
           cell.defects = [...cell.defects.filter((at) => now - at < DEFECT_WINDOW_MS), now]
           if (cell.defects.length < DEFECTS_MAX) return Effect.void
+          quarantines++
           cell.quarantinedUntil = now + QUARANTINE_MS
           return Effect.logError("actor quarantined after repeated defects", { actor: cell.id, defect })
         })
@@ -277,7 +292,13 @@ export class ActorSystem extends Context.Service<
           }),
         )
 
-      return ActorSystem.of({ ask, resident: Effect.sync(() => cells.size) })
+      const stats = Effect.sync((): ActorStats => {
+        let waiting = 0
+        for (const { mailbox } of cells.values()) waiting += mailbox.size
+        return { resident: cells.size, waiting, restarts, quarantines }
+      })
+
+      return ActorSystem.of({ ask, resident: Effect.sync(() => cells.size), stats })
     }),
   )
 }

@@ -18,6 +18,7 @@ import { ResponseCache } from "../http/ResponseCache.ts"
 import { CacheTagsLive } from "./CacheTags.ts"
 import { CacheLive } from "./internal/cache/Handlers.ts"
 import { RateLimitsLive } from "./internal/rate-limits/Handlers.ts"
+import { MetricsLive } from "./metrics/Handlers.ts"
 import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
 import { ApiKeysLive } from "./v1/api-keys/Handlers.ts"
@@ -34,6 +35,7 @@ import { SchedulesLive } from "./v1/schedules/Handlers.ts"
 
 const groups = Layer.mergeAll(
   SystemLive,
+  MetricsLive,
   ProjectsLive,
   CompositionsLive,
   RendersLive,
@@ -54,8 +56,8 @@ const v1: ApiVersion = { name: "v1" }
 /** The versions that are served; a new one declares what differs and inherits the rest. */
 export const versions = ApiVersions.make({ current: v1.name, versions: [v1] })
 
-/** Paths of probes, which are served however many requests there are. */
-export const probes = ["/live", "/ready", "/health"]
+/** Paths of probes and scrapes, which are served however many requests there are: that is when they are needed. */
+export const probes = ["/live", "/ready", "/health", "/metrics"]
 
 /** The routes, for `Server.layer`. */
 export const layer = Layer.mergeAll(

@@ -33,7 +33,7 @@ const WARMED_TOGETHER = 32
 const SWEEP_INTERVAL_MS = 60_000
 
 const requests = (outcome: "hit" | "miss" | "shared") =>
-  Metric.counter("renderowl_cache_requests", {
+  Metric.counter("renderowl_cache_requests_total", {
     description: "Requests that an answer was looked for in the cache",
     attributes: { outcome },
     incremental: true,
@@ -41,11 +41,11 @@ const requests = (outcome: "hit" | "miss" | "shared") =>
 const HITS = requests("hit")
 const MISSES = requests("miss")
 const SHARED = requests("shared")
-const EVICTIONS = Metric.counter("renderowl_cache_evictions", {
+const EVICTIONS = Metric.counter("renderowl_cache_evictions_total", {
   description: "Answers that made room for others",
   incremental: true,
 })
-const INVALIDATIONS = Metric.counter("renderowl_cache_invalidations", {
+const INVALIDATIONS = Metric.counter("renderowl_cache_invalidations_total", {
   description: "Answers that a change has made out of date",
   incremental: true,
 })

@@ -20,6 +20,16 @@ export class Admission {
     this.#limits = limits
   }
 
+  /** Requests that are worked on now. */
+  get requests(): number {
+    return this.#requests
+  }
+
+  /** Answers that are being streamed now. */
+  get streams(): number {
+    return this.#streams
+  }
+
   /** Takes a place among the requests; whoever gets one calls {@link leave}, once. */
   enter(): boolean {
     if (this.#requests >= this.#limits.requestsMax) return false

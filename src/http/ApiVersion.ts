@@ -31,6 +31,8 @@ const PATH_VERSION = /^\/+(v\d+)(?=[/?#;]|$)/i
 /** The parameter of a media range, as in `application/json;version=v1`. */
 const ACCEPT_VERSION = /;\s*version\s*=\s*"?([^\s",;]*)"?/i
 const ACCEPT_QUALITY = /;\s*q\s*=\s*([\d.]+)/i
+/** Types whose `version` is that of their own format. Prometheus asks for both. */
+const VERSIONED_TYPES = /^\s*(?:text\/plain|application\/openmetrics-text)\s*;/i
 /** Ranges that one header is read for, as in `Accept.ts`. */
 const RANGES_MAX = 32
 const QUERY_NAME = "api_version"
@@ -126,7 +128,7 @@ export class ApiVersions {
     const ranges = accept.split(",", RANGES_MAX).flatMap((range) => {
       const name = ACCEPT_VERSION.exec(range)?.[1]
       const quality = Number(ACCEPT_QUALITY.exec(range)?.[1] ?? 1)
-      return name === undefined || quality === 0 ? [] : [{ name, quality }]
+      return name === undefined || quality === 0 || VERSIONED_TYPES.test(range) ? [] : [{ name, quality }]
     })
     ranges.sort((a, b) => b.quality - a.quality)
     return (ranges.find(({ name }) => this.#byName.has(name.toLowerCase())) ?? ranges[0])?.name

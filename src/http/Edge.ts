@@ -24,6 +24,7 @@ import { OVERLOAD_PAUSE_SECONDS, URL_CHARACTERS_MAX } from "./Limits.ts"
 import { type AnyProblem, ProblemBase } from "./Problem.ts"
 import { completeResponse } from "./ProblemResponse.ts"
 import { quotaHeaders } from "./rate-limits/QuotaHeaders.ts"
+import { gauge } from "../telemetry/Instruments.ts"
 import { CurrentObserver, type Observer } from "../telemetry/Observer.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
 import {
@@ -75,6 +76,7 @@ export const layer = (
       const router = yield* HttpRouter.HttpRouter
       const table = new RouteTable(options.versions)
       const admission = new Admission(options.admission)
+      yield* measured(admission)
       yield* router.addGlobalMiddleware(
         make({
           ...options,
@@ -89,6 +91,20 @@ export const layer = (
       return Context.make(HttpRouter.HttpRouter, table.recording(router)).pipe(
         Context.add(RequestAdmission, admission),
       )
+    }),
+  )
+
+const measured = (admission: Admission) =>
+  Effect.andThen(
+    gauge({
+      name: "http_server_active_requests",
+      description: "Requests that are worked on",
+      read: () => admission.requests,
+    }),
+    gauge({
+      name: "renderowl_http_active_streams",
+      description: "Answers that are being streamed: live events and downloads",
+      read: () => admission.streams,
     }),
   )
 

@@ -18,8 +18,7 @@ interface ChangedJob {
 /** A job has been committed. `span` is the `traceparent` of the attempt that ran here, if it had one. */
 export const reportChange = (observer: Observer, job: ChangedJob, span: string | undefined): void => {
   const { before, state } = job
-  if (before.status === "absent")
-    observer.tell("enqueued", { queue: state.queue, type: state.type, count: 1 })
+  if (before.status === "absent") observer.tell("enqueued", { queue: state.queue, type: state.type })
   const hasEnded = isFinished(state) && !isFinished(before)
   if (before.status === "processing" && (state.status !== "processing" || state.attempt !== before.attempt))
     observer.tell("attempt", endedAttempt(job, hasEnded, span))

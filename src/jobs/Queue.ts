@@ -213,6 +213,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const store = yield* JobStore
   const ids = yield* TypeId.Generator
   const fork = yield* FiberSet.runtime(yield* FiberSet.make<void, never>())()
+  const observer = yield* CurrentObserver
   const graceMs = Duration.toMillis(options.grace ?? DEFAULT_GRACE)
   /** The types that can be submitted here, and the handlers that take further jobs of them. */
   const types = new Map<string, Registration["job"]>()
@@ -228,7 +229,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     worker: options.worker ?? `pid-${process.pid}`,
     fork: (effect) => fork(effect),
     dependencies: teller,
-    observer: yield* CurrentObserver,
+    observer,
   })
   // The queues of an earlier process: their leases are recovered and their timers set at once. That process kept no more
   // of them than this one may.
@@ -331,6 +332,11 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     const isDraining = (queue: string) => concerned.get(queue)!.isDraining
     const enqueued = yield* enqueueAcross({ journal, store, isDraining }, jobs, now)
     for (const actor of concerned.values()) actor.notice()
+    if (observer.hears("enqueued")) {
+      const taken = new Set(enqueued.filter(({ deduplicated }) => !deduplicated).map(({ id }) => id))
+      for (const { id, spec } of jobs)
+        if (taken.has(id)) observer.tell("enqueued", { queue: spec.queue, type: spec.type })
+    }
     if (jobs.some(({ spec }) => spec.depends_on !== undefined)) teller.blocked()
     return enqueued
   }, Effect.uninterruptible)

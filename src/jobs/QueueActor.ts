@@ -42,6 +42,8 @@ export interface QueueActivity {
   readonly settings: QueueState
   readonly running: ReadonlyMap<string, number>
   readonly lastMinute: QueueThroughput
+  /** Messages that wait in its mailbox. */
+  readonly waiting: number
 }
 
 export interface QueueActorOptions {
@@ -282,6 +284,7 @@ export class QueueActor {
       settings: this.#memory.settings.state,
       running: this.#attempts.leases.runningByType(),
       lastMinute: this.#attempts.lastMinute(now),
+      waiting: this.#mailbox.size,
     }
   }
 

@@ -35,6 +35,21 @@ export interface QueueDepth {
   readonly oldestPendingMs: number | null
 }
 
+/**
+ * Jobs of a queue as the table counts them: which of those that wait are due already is not known without counting them, but how
+ * long the oldest of those has been is.
+ */
+export interface QueueLevel {
+  readonly name: string
+  readonly jobs: Readonly<Record<LevelStatus, number>>
+  readonly oldestPendingMs: number | null
+}
+
+export type LevelStatus = "waiting" | "blocked" | "processing" | "completed" | "dead_letter" | "cancelled"
+
+/** Lanes whose oldest job is looked up for metrics: a seek each, of some microseconds. */
+const OLDEST_SEEKS_MAX = 1_000
+
 interface Lane {
   readonly queue: number
   readonly type: number
@@ -46,6 +61,8 @@ export class QueueStats extends Context.Service<
   {
     /** Every queue that ever had a job, by name; or the one of that name, if there is one. */
     readonly depths: (name?: string) => Effect.Effect<ReadonlyArray<QueueDepth>, JournalError>
+    /** What is counted anyway, of every queue: a read of a bounded size on the main thread, for metrics. */
+    readonly levels: Effect.Effect<ReadonlyArray<QueueLevel>, JournalError>
   }
 >()("renderowl/jobs/QueueStats") {
   static readonly layer = Layer.effect(
@@ -107,10 +124,44 @@ export class QueueStats extends Context.Service<
         return found
       })
 
-      return QueueStats.of({ depths })
+      const levels = Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        return yield* Effect.try({ try: () => levelsAt(now), catch: storeFailed })
+      })
+
+      const levelsAt = (now: number): ReadonlyArray<QueueLevel> => {
+        const oldestIn = reader.prepare(SELECT_OLDEST)
+        let seeks = 0
+        const rows = reader.prepare(SELECT_COUNTS).all(null)
+        return [...Map.groupBy(rows, (row) => row["name"] as string)].map(([name, counts]) => {
+          const jobs = { waiting: 0, blocked: 0, processing: 0, completed: 0, dead_letter: 0, cancelled: 0 }
+          let oldestPendingMs: number | null = null
+          for (const count of counts) {
+            if (count["jobs"] === null) continue
+            const status = count["status"] as number
+            jobs[LEVEL_NAMES.get(status) ?? "waiting"] += count["jobs"] as number
+            if (status !== ROW_STATUS.waiting || seeks++ >= OLDEST_SEEKS_MAX) continue
+            const { priority, queue, type } = count as unknown as Lane
+            const dueAt = oldestIn.get(queue, type, priority, now)?.["due_at"]
+            if (typeof dueAt === "number") oldestPendingMs = Math.max(oldestPendingMs ?? 0, now - dueAt)
+          }
+          return { name, jobs, oldestPendingMs }
+        })
+      }
+
+      return QueueStats.of({ depths, levels })
     }),
   )
 }
+
+const LEVEL_NAMES: ReadonlyMap<number, LevelStatus> = new Map([
+  [ROW_STATUS.waiting, "waiting"],
+  [ROW_STATUS.blocked, "blocked"],
+  [ROW_STATUS.processing, "processing"],
+  [ROW_STATUS.completed, "completed"],
+  [ROW_STATUS.dead_letter, "dead_letter"],
+  [ROW_STATUS.cancelled, "cancelled"],
+])
 
 /** By code; waiting has two public names and is told apart by its due time. */
 const STATUS_NAMES: ReadonlyArray<Exclude<JobStatus, "scheduled">> = [

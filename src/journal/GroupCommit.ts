@@ -6,6 +6,7 @@
 import { Effect, Exit, type Semaphore } from "effect"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { isDiskFull, isUniqueViolation } from "../sqlite/SqliteError.ts"
+import type { Observer } from "../telemetry/Observer.ts"
 import { type Archive, archivedTotals, mayHaveLeft } from "./Archive.ts"
 import type { StoredStream } from "./ArchiveBlock.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
@@ -25,6 +26,10 @@ import { removeStreams } from "./StreamRemoval.ts"
 const MAX_EVENTS_PER_COMMIT = 8_192
 /** Streams whose last version is remembered at least, so that most appends need no look-up. About 100 bytes each. */
 const VERSIONS_REMEMBERED = 4_000
+
+/** Events of a commit whose traces are told, and traces. */
+const TRACED_EVENTS_MAX = 256
+const TRACES_MAX = 16
 
 type Answer = (exit: Exit.Exit<ReadonlyArray<RecordedEvent>, JournalError>) => void
 
@@ -51,6 +56,9 @@ export class GroupCommit {
   readonly #catalog: EventCatalog
   readonly #projections: ReadonlyArray<InlineProjection>
   readonly #onCommit: (events: ReadonlyArray<RecordedEvent>) => void
+  readonly #observer: Observer
+  /** When the commit under way began, by `performance.now()`. */
+  #startedAt = 0
   #pending: Array<PendingAppend> = []
   #scheduled = false
   #closed = false
@@ -70,6 +78,7 @@ export class GroupCommit {
     readonly projections: ReadonlyArray<InlineProjection>
     readonly archive: Archive
     readonly onCommit: (events: ReadonlyArray<RecordedEvent>) => void
+    readonly observer: Observer
   }) {
     this.#db = options.db
     this.#writeLock = options.writeLock
@@ -85,6 +94,7 @@ export class GroupCommit {
     this.#catalog = options.catalog
     this.#projections = options.projections
     this.#onCommit = options.onCommit
+    this.#observer = options.observer
     this.#head = options.db.prepare(SELECT_HEAD).get()!["position"] as number
   }
 
@@ -173,6 +183,7 @@ export class GroupCommit {
 
   #flush(): void {
     const group = this.#takeGroup()
+    this.#startedAt = performance.now()
     try {
       this.#commitTogether(group)
     } catch (cause) {
@@ -306,11 +317,33 @@ export class GroupCommit {
     this.#head += recorded.length
     this.#stats.commits++
     this.#stats.events += recorded.length
+    this.#tell(recorded)
     this.#onCommit(recorded)
+  }
+
+  #tell(recorded: ReadonlyArray<RecordedEvent>, cause?: unknown): void {
+    if (!this.#observer.hears("database")) return
+    const traces = new Set<string>()
+    for (let i = 0; i < recorded.length && i < TRACED_EVENTS_MAX && traces.size < TRACES_MAX; i++) {
+      const traceparent = recorded[i]!.metadata?.traceparent
+      if (traceparent !== undefined) traces.add(traceparent)
+    }
+    this.#observer.tell("database", {
+      name: "COMMIT",
+      ok: cause === undefined,
+      cause,
+      startedAt: performance.timeOrigin + this.#startedAt,
+      durationMs: performance.now() - this.#startedAt,
+      sql: undefined,
+      events: recorded.length,
+      traces: [...traces],
+      parent: undefined,
+    })
   }
 
   #refuse(group: ReadonlyArray<PendingAppend>, cause: unknown): void {
     this.#stats.failures++
+    this.#tell([], cause)
     const exit = Exit.fail(isDiskFull(cause) ? storeFull(cause) : storeFailed(cause))
     for (const pending of group) pending.answer(exit)
   }

@@ -6,6 +6,8 @@
 import { Context, Effect, Layer, Stream } from "effect"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { IN_MEMORY } from "../sqlite/SqliteDatabase.ts"
+import * as DatabaseReport from "../telemetry/DatabaseReport.ts"
+import { CurrentObserver } from "../telemetry/Observer.ts"
 import { Archive } from "./Archive.ts"
 import { ArchiveError } from "./ArchiveError.ts"
 import { JournalArchive, makeArchiving } from "./Archiving.ts"
@@ -43,6 +45,7 @@ export const layer = (options: {
         Effect.sync(() => new Archive(options.archive ?? archiveBeside(filename))),
         (archive) => Effect.sync(() => archive.close()),
       )
+      const observer = yield* CurrentObserver
       const wakeups = new Wakeups()
       const listeners = new Set<(events: ReadonlyArray<RecordedEvent>) => void>()
       const commits = new GroupCommit({
@@ -51,6 +54,7 @@ export const layer = (options: {
         catalog,
         projections: options.projections,
         archive,
+        observer,
         onCommit: (events) => {
           for (const listener of listeners) listener(events)
           wakeups.notify(events)
@@ -62,7 +66,7 @@ export const layer = (options: {
       const read = <A>(body: () => A): Effect.Effect<A, JournalError> =>
         Effect.catchEager(
           Effect.try({
-            try: body,
+            try: () => DatabaseReport.read(observer, body),
             catch: (cause) => new JournalError({ reason: new StoreFailed({ cause }) }),
           }),
           (error) =>

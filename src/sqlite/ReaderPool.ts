@@ -5,6 +5,8 @@
  */
 import { Context, Duration, Effect, Layer, Pool, Scope } from "effect"
 import type { SQLInputValue } from "node:sqlite"
+import * as DatabaseReport from "../telemetry/DatabaseReport.ts"
+import { CurrentObserver } from "../telemetry/Observer.ts"
 import {
   AcquireTimeout,
   DeadlineExceeded,
@@ -101,6 +103,7 @@ export class ReaderPool extends Context.Service<
 const inProcesses = Effect.fnUntraced(function* (filename: string, options: ReaderPoolOptions) {
   const { min = READERS_MIN, max = READERS_MAX, waitingMax = WAITING_MAX } = options
   const acquireTimeout = options.acquireTimeout ?? ACQUIRE_TIMEOUT
+  const observer = yield* CurrentObserver
   const readers = new Set<ReaderProcess>()
   let waiting = 0
 
@@ -131,7 +134,7 @@ const inProcesses = Effect.fnUntraced(function* (filename: string, options: Read
     function* (sql, params = [], { deadline = options.deadline ?? QUERY_DEADLINE, rowsMax = ROWS_MAX } = {}) {
       const pool = yield* lazyPool
       const reader = yield* acquire(pool)
-      return yield* reader.query({ sql, params, rowsMax }).pipe(
+      return yield* DatabaseReport.scan(observer, sql, reader.query({ sql, params, rowsMax })).pipe(
         Effect.timeoutOrElse({
           duration: deadline,
           orElse: () => Effect.fail(new DeadlineExceeded({ deadlineMs: Duration.toMillis(deadline) })),

@@ -13,7 +13,13 @@ import { Effect } from "effect"
 import { type LogContext, type LogEntry, type LogFormat, type LogLevel, LOG_LEVELS } from "./LogFormat.ts"
 import { Logs } from "./LogSink.ts"
 import { textOf, valueOf } from "./LogValue.ts"
-import { CurrentObserver, type EndedAttempt, type FinishedRequest } from "./Observer.ts"
+import {
+  CurrentObserver,
+  type DatabaseOperation,
+  type EndedAttempt,
+  type FinishedRequest,
+  SLOW_QUERY_MS,
+} from "./Observer.ts"
 import { isSecretField, REDACTED } from "./Redaction.ts"
 
 /** A request that takes longer is worth a warning. */
@@ -155,6 +161,38 @@ const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel): LogEntry => {
   }
 }
 
+/** Commits that fail come one after another while the disk is full: one line says it for all of this time. */
+const FAILURES_INTERVAL_MS = 5_000
+
+/** A line about what the database took too long for or could not do, where there is something to say. */
+const databaseLines = () => {
+  let toldAt = Number.NEGATIVE_INFINITY
+  let failures = 0
+  return ({ cause, durationMs, events, name, ok, parent, sql }: DatabaseOperation): LogEntry | undefined => {
+    const at = Date.now()
+    if (!ok && name === "COMMIT") {
+      failures++
+      if (at - toldAt < FAILURES_INTERVAL_MS) return undefined
+      const metadata = { failures, cause: valueOf(cause) }
+      failures = 0
+      toldAt = at
+      return { at, level: "error", message: "the journal could not commit", context: undefined, metadata }
+    }
+    if (durationMs < SLOW_QUERY_MS) return undefined
+    return {
+      at,
+      level: "warn",
+      message: `slow database operation: ${name}`,
+      context: parent === undefined ? undefined : { traceId: parent.traceId, spanId: parent.spanId },
+      metadata: {
+        durationMs: round(durationMs),
+        ...(events === 0 ? {} : { events }),
+        ...(sql === undefined ? {} : { sql: textOf(sql) }),
+      },
+    }
+  }
+}
+
 /** Sends what is logged, and the summaries, to the {@link Logs}. */
 export const layer = ({
   contextOf,
@@ -186,6 +224,11 @@ export const layer = ({
           if (isOn(level)) write(summaryOfRequest(request, level))
         })
       }
+      const lineOf = databaseLines()
+      yield* observer.on("database", (operation) => {
+        const entry = lineOf(operation)
+        if (entry !== undefined && isOn(entry.level)) write(entry)
+      })
       yield* observer.on("attempt", (attempt) => {
         const level = levelOfAttempt(attempt)
         if (isOn(level)) write(summaryOfAttempt(attempt, level))

@@ -66,18 +66,22 @@ export interface EndedJob {
   readonly totalMs: number
 }
 
-/** Jobs of a queue and type that have been taken in. */
-export interface EnqueuedJobs {
+/** A job that has been taken in. */
+export interface EnqueuedJob {
   readonly queue: string
   readonly type: string
-  readonly count: number
 }
 
-/** Something that the database did, or failed to do. */
+/** What the database takes longer for is slow. */
+export const SLOW_QUERY_MS = 100
+
+/** Something that the database did, or failed to do. Of point reads only the slow ones are told: they are many and quick. */
 export interface DatabaseOperation {
   /** `COMMIT`: a transaction of the journal. `READ`: a point read. `SCAN`: a query in a reader process. */
   readonly name: "COMMIT" | "READ" | "SCAN"
   readonly ok: boolean
+  /** Why it failed, where nobody else says so. */
+  readonly cause: unknown
   /** When it began, in milliseconds since 1970. */
   readonly startedAt: number
   readonly durationMs: number
@@ -94,7 +98,7 @@ export interface DatabaseOperation {
 /** What is told, and to whom. */
 interface Occasions {
   readonly request: FinishedRequest
-  readonly enqueued: EnqueuedJobs
+  readonly enqueued: EnqueuedJob
   readonly attempt: EndedAttempt
   readonly job: EndedJob
   readonly database: DatabaseOperation

@@ -224,10 +224,10 @@ describe("the tagged cache", () => {
             (state as { readonly value?: number }).value,
         ]),
       )
-      assert.strictEqual(found.get("renderowl_cache_requests hit"), 2)
-      assert.strictEqual(found.get("renderowl_cache_requests miss"), 1)
-      assert.strictEqual(found.get("renderowl_cache_evictions"), 1)
-      assert.strictEqual(found.get("renderowl_cache_invalidations"), 1)
+      assert.strictEqual(found.get("renderowl_cache_requests_total hit"), 2)
+      assert.strictEqual(found.get("renderowl_cache_requests_total miss"), 1)
+      assert.strictEqual(found.get("renderowl_cache_evictions_total"), 1)
+      assert.strictEqual(found.get("renderowl_cache_invalidations_total"), 1)
       assert.strictEqual(found.get("renderowl_cache_entries"), 0)
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
   )

@@ -5,6 +5,7 @@ import { HttpApi, OpenApi } from "effect/http-api"
 import { contract } from "../../http/Contract.ts"
 import { CacheApi } from "../internal/cache/Api.ts"
 import { RateLimitsApi } from "../internal/rate-limits/Api.ts"
+import { MetricsApi } from "../metrics/Api.ts"
 import { SystemApi } from "../system/Api.ts"
 import { ApiKeysApi } from "./api-keys/Api.ts"
 import { AuditApi } from "./audit/Api.ts"
@@ -35,6 +36,7 @@ export const ApiV1 = contract(
   HttpApi.make("renderowl")
     .add(
       SystemApi,
+      MetricsApi,
       ProjectsApi,
       CompositionsApi,
       RendersApi,

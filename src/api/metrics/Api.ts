@@ -1,0 +1,20 @@
+/**
+ * The metrics of this process, as Prometheus reads them.
+ */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { Authorization, requireScopes } from "../../http/Authorization.ts"
+
+export class MetricsApi extends HttpApiGroup.make("metrics")
+  .add(
+    HttpApiEndpoint.get("scrape", "/metrics", {
+      success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain" })),
+    }).annotateMerge(requireScopes("admin")),
+  )
+  .middleware(Authorization)
+  .annotateMerge(
+    OpenApi.annotations({
+      title: "Metrics",
+      description: "What is measured, in the text format of Prometheus",
+    }),
+  ) {}

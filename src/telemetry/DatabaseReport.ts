@@ -1,0 +1,60 @@
+/**
+ * Tells the observer of work of the database: of each query of the pool, and of reads on the main thread that were slow.
+ */
+import { Context, Effect, Exit, Fiber, Tracer } from "effect"
+import { type Observer, SLOW_QUERY_MS } from "./Observer.ts"
+
+/** Runs a read on the main thread, within this turn. */
+export const read = <A>(observer: Observer, body: () => A): A => {
+  const start = performance.now()
+  try {
+    return body()
+  } finally {
+    const durationMs = performance.now() - start
+    if (durationMs >= SLOW_QUERY_MS && observer.hears("database")) {
+      observer.tell("database", {
+        name: "READ",
+        // Whoever fails tells why themselves.
+        ok: true,
+        cause: undefined,
+        startedAt: performance.timeOrigin + start,
+        durationMs,
+        sql: undefined,
+        events: 0,
+        traces: [],
+        parent: spanOf(Fiber.getCurrent()),
+      })
+    }
+  }
+}
+
+/** Runs a query somewhere else. */
+export const scan = <A, E, R>(
+  observer: Observer,
+  sql: string,
+  query: Effect.Effect<A, E, R>,
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    if (!observer.hears("database")) return query
+    const start = performance.now()
+    return Effect.onExit(query, (exit) =>
+      Effect.sync(() =>
+        observer.tell("database", {
+          name: "SCAN",
+          ok: Exit.isSuccess(exit),
+          cause: undefined,
+          startedAt: performance.timeOrigin + start,
+          durationMs: performance.now() - start,
+          sql,
+          events: 0,
+          traces: [],
+          parent: spanOf(fiber),
+        }),
+      ),
+    )
+  })
+
+const spanOf = (fiber: Fiber.Fiber<unknown, unknown> | undefined): Tracer.AnySpan | undefined =>
+  fiber === undefined
+    ? undefined
+    : Context.getOrUndefined(fiber.context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
