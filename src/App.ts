@@ -6,6 +6,8 @@ import { randomBytes } from "node:crypto"
 import { join } from "node:path"
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Effect, type Fiber, Layer, Redacted } from "effect"
+import { HttpMiddleware } from "effect/http"
+import packageJson from "../package.json" with { type: "json" }
 import * as Routes from "./api/Routes.ts"
 import { healthChecks } from "./api/system/HealthChecks.ts"
 import { generationOf } from "./cache/Generation.ts"
@@ -44,6 +46,7 @@ import * as Logging from "./telemetry/Logging.ts"
 import { Logs, LogSink, standardOutput } from "./telemetry/LogSink.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
 import * as Observer from "./telemetry/Observer.ts"
+import * as Tracing from "./telemetry/Tracing.ts"
 import * as TraceParent from "./telemetry/TraceParent.ts"
 
 /** What this program is called in logs and traces. */
@@ -54,7 +57,7 @@ const SOURCES = import.meta.dirname
 /** Requests in flight may take this long at the stop. */
 const HTTP_GRACE = "5 seconds"
 /** Jobs in flight may take this long after that; together well within the 15 seconds of the whole stop. */
-const JOBS_GRACE = "8 seconds"
+const JOBS_GRACE = "7 seconds"
 
 /** The secret behind list cursors; it outlives restarts, so that lists do. */
 const cursorSecret = (dataDir: string) =>
@@ -106,17 +109,27 @@ const logging = (settings: Settings) => {
 const logContextOf = (fiber: Fiber.Fiber<unknown, unknown>): LogContext | undefined => {
   const lease = fiber.getRef(CurrentAttempt)
   if (lease === undefined) return fiber.getRef(CurrentRequest)
-  const { attempt, id, state, trace } = lease
+  const { attempt, id, span, state, trace } = lease
+  const own = TraceParent.parse(span)
   return {
     requestId: trace?.submitted.correlation_id,
-    traceId: TraceParent.parse(trace?.submitted.traceparent)?.traceId,
+    traceId: (own ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+    spanId: own?.spanId,
     fields: { job: id, queue: state.queue, type: state.type, attempt },
   }
 }
 
+/** Probes and scrapes come by the clock and would only fill the collector. */
+const tracing = (settings: Settings) =>
+  Layer.mergeAll(
+    Tracing.layer(settings.isTraced, { service: SERVICE, version: packageJson.version }),
+    HttpMiddleware.layerTracerDisabledForUrls(Routes.probes),
+  )
+
 /** Below everything else, so that everything is told and measured, to the last. */
 const telemetry = (settings: Settings) =>
   Metrics.layer.pipe(
+    Layer.provideMerge(tracing(settings)),
     Layer.provideMerge(logging(settings)),
     Layer.provideMerge(Layer.mergeAll(Observer.layer, Metrics.registryLayer)),
   )

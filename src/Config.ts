@@ -14,6 +14,7 @@ import { Tier } from "./security/Principal.ts"
 import { SECRET_BYTES_MIN, type TokenSettings } from "./security/TokenVerifier.ts"
 import * as WebhookSignature from "./security/WebhookSignature.ts"
 import * as WebUrl from "./security/WebUrl.ts"
+import * as Tracing from "./telemetry/Tracing.ts"
 import { LOG_LEVELS } from "./telemetry/LogFormat.ts"
 
 interface Setting {
@@ -298,6 +299,14 @@ const all = Config.all({
     Limits.REQUEST_TIMEOUT_MS,
     "time for a whole request to arrive",
   ),
+  otlpEndpoint: setting(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    (name) => Config.option(Config.NonEmptyString(name)),
+    Option.none<string>(),
+    "the OpenTelemetry collector that traces go to (OTLP over HTTP); other OTEL_* settings count as well",
+    "none",
+  ),
+  isTraced: Tracing.settings,
   logLevel: setting(
     "LOG_LEVEL",
     (name) => Config.Literals(LOG_THRESHOLDS, name),
@@ -369,7 +378,7 @@ const consistent = Config.mapEffect(
 /** The settings of this process. */
 export const load = Config.map(
   consistent,
-  ({ archivePath, cacheDbPath, queueDbPath, limitsDbPath, ...rest }) => ({
+  ({ archivePath, cacheDbPath, limitsDbPath, otlpEndpoint: _, queueDbPath, ...rest }) => ({
     ...rest,
     cacheDbPath: Option.getOrElse(cacheDbPath, () => join(rest.dataDir, "cache.db")),
     archivePath: Option.getOrElse(archivePath, () => join(rest.dataDir, "archive.db")),

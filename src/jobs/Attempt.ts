@@ -17,6 +17,9 @@ import {
   Schema,
 } from "effect"
 import type { Json } from "effect/Schema"
+import { isTraced, spanFrom } from "../telemetry/Tracing.ts"
+import * as TraceParent from "../telemetry/TraceParent.ts"
+import { messagingAttributes } from "./JobTrace.ts"
 import { AttemptLog } from "./AttemptLog.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
 import { type JobFailure, type LogLine, wholeMillis } from "./JobEvents.ts"
@@ -48,6 +51,8 @@ export interface Lease {
   /** As it was when the attempt started; its steps grow while the attempt runs. */
   readonly state: JobState
   readonly trace: JobTrace | undefined
+  /** W3C `traceparent` of the attempt's span, from its start on; what it tells the journal has it. */
+  span: string | undefined
 }
 
 /** The attempt that the current fiber runs; `undefined` outside of one. */
@@ -90,7 +95,8 @@ export const runAttempt = (
     // A fiber of its own, so nobody else's context changes.
     fiber.setContext(Context.add(fiber.context, CurrentAttempt, lease))
     const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
-    return Effect.matchCauseEffect(work(registration, lease, commands, log), {
+    const attempt = work(registration, lease, commands, log)
+    return Effect.matchCauseEffect(isTraced(fiber) ? traced(lease, attempt) : attempt, {
       onSuccess: (result) => {
         log.close()
         return tell(commands.complete(lease, result))
@@ -115,6 +121,35 @@ const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands,
     ),
     Effect.flatMap((result) => Effect.mapEager(Schema.encodeUnknownEffect(job.success)(result), toJson)),
   )
+
+/**
+ * In a span under that of the submission, in whichever process that was, with a link to the attempt before: OpenTelemetry's way of
+ * saying that a message was processed.
+ *
+ * @source https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+ */
+const traced = <A, E>(lease: Lease, attempt: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const { queue, type } = lease.state
+  const parent = spanFrom(lease.trace?.submitted.traceparent)
+  const before = spanFrom(lease.trace?.lastAttempt)
+  return Effect.useSpan(
+    `process ${queue}`,
+    {
+      kind: "consumer",
+      ...(parent === undefined ? { root: true } : { parent }),
+      links: before === undefined ? [] : [{ span: before, attributes: {} }],
+      attributes: {
+        ...messagingAttributes("process", queue, type),
+        "messaging.message.id": lease.id,
+        "renderowl.job.attempt": lease.attempt,
+      },
+    },
+    (span) => {
+      lease.span = TraceParent.format(span)
+      return Effect.withParentSpan(attempt, span)
+    },
+  )
+}
 
 const tellFailure = Effect.fnUntraced(function* (
   job: AnyJobType,

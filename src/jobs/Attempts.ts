@@ -77,10 +77,10 @@ export class Attempts {
     const { attempt } = state
     const { commands, fork, onOrphan, registrations } = this.#options
     const registration = registrations.get(state.type)
-    const live: LiveLease = { job, attempt, fiber: undefined, expiresAt: now + LEASE_DURATION_MS }
+    const lease: Lease = { id, attempt, state, trace, span: undefined }
+    const live: LiveLease = { job, attempt, lease, fiber: undefined, expiresAt: now + LEASE_DURATION_MS }
     // Before the attempt, whose first steps run within the fork.
     this.leases.add(live)
-    const lease: Lease = { id, attempt, state, trace }
     if (registration === undefined) onOrphan(lease)
     else live.fiber = fork(runAttempt(registration, lease, commands))
   }

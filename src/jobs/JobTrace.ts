@@ -3,12 +3,26 @@
  * last attempt. It travels with the job from process to process; nobody decides on it.
  */
 import type { EventMetadata } from "../journal/Journal.ts"
+import { MESSAGING_SYSTEM } from "../telemetry/JobMetrics.ts"
 import type { JobEvent } from "./JobEvents.ts"
+
+/** The attributes of a span about a job, as those of a message. */
+export const messagingAttributes = (
+  operation: "send" | "process",
+  queue: string,
+  type: string | undefined,
+) => ({
+  "messaging.system": MESSAGING_SYSTEM,
+  "messaging.operation.name": operation,
+  "messaging.operation.type": operation,
+  "messaging.destination.name": queue,
+  ...(type === undefined ? {} : { "renderowl.job.type": type }),
+})
 
 export interface JobTrace {
   /** Of the event that enqueued it. */
   readonly submitted: EventMetadata
-  /** W3C `traceparent` of the last attempt that ended without success, if it had a span. */
+  /** W3C `traceparent` of the last attempt that ended without success and could say so: one that was killed could not. */
   readonly lastAttempt: string | undefined
 }
 
@@ -21,5 +35,9 @@ export const traceAfter = (
   if (metadata === undefined) return trace
   if (_tag === "JobEnqueued") return { submitted: metadata, lastAttempt: undefined }
   if (_tag !== "JobAttemptFailed" && _tag !== "JobStalled") return trace
-  return { submitted: trace?.submitted ?? {}, lastAttempt: metadata.traceparent }
+  return { submitted: trace?.submitted ?? {}, lastAttempt: metadata.traceparent ?? trace?.lastAttempt }
 }
+
+/** What the journal is told of the span of an attempt. */
+export const metadataOf = (span: string | undefined): EventMetadata | undefined =>
+  span === undefined ? undefined : { traceparent: span }

@@ -4,6 +4,7 @@
  */
 import type { Fiber } from "effect"
 import { Latch } from "effect"
+import type { Lease } from "./Attempt.ts"
 import type { VersionedJob } from "./Turn.ts"
 
 /** How long a lease holds without being renewed. */
@@ -16,6 +17,8 @@ export interface LiveLease {
   /** As last committed. */
   job: VersionedJob
   readonly attempt: number
+  /** As the attempt has it. */
+  readonly lease: Lease
   /** Absent while it is about to start, and when nobody here can run it any more. */
   fiber: Fiber.Fiber<void> | undefined
   expiresAt: number

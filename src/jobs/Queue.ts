@@ -13,6 +13,7 @@ import {
   type Scope,
   Schema,
   Stream,
+  type Tracer,
 } from "effect"
 import type { Json } from "effect/Schema"
 import type { MailboxFull } from "../actor/Mailbox.ts"
@@ -21,7 +22,10 @@ import { type EventMetadata, Journal, type JournalError } from "../journal/Journ
 import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import * as TypeId from "../security/TypeId.ts"
 import { CurrentObserver } from "../telemetry/Observer.ts"
+import { isTraced } from "../telemetry/Tracing.ts"
+import * as TraceParent from "../telemetry/TraceParent.ts"
 import type { Registration } from "./Attempt.ts"
+import { messagingAttributes } from "./JobTrace.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import type { ProgressUpdate } from "./JobContext.ts"
 import {
@@ -259,25 +263,51 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     })
   const services = { types, nextId: (now: number) => ids.next("job", now), dependencyStates }
 
-  const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
-    Effect.withFiber((fiber) => {
-      const request = fiber.getRef(CurrentKeyedRequest)
-      const now = nowOf(fiber)
-      if (request === undefined) return submitNew(submission, now)
-      const submitNamed = ([named]: ReadonlyArray<Submission>) =>
-        Effect.map(submitNew(named!, now), (enqueued) => [enqueued])
-      return Effect.map(submitKeyed([submission], request, submitNamed), ([enqueued]) => enqueued!)
-    })
-
   const submitNew = (submission: Submission, now: number): Effect.Effect<Enqueued, SubmitError> =>
     Effect.flatMapEager(prepare(submission, services, now), (job) =>
       Effect.flatMapEager(actors.of(job.spec.queue), (actor) => actor.enqueue(job)),
     )
 
+  /** Anew, or as the request that is sent again has caused it already. */
+  const submitOne = (
+    submission: Submission,
+    fiber: Fiber.Fiber<unknown, unknown>,
+  ): Effect.Effect<Enqueued, SubmitError> => {
+    const request = fiber.getRef(CurrentKeyedRequest)
+    const now = nowOf(fiber)
+    if (request === undefined) return submitNew(submission, now)
+    const submitNamed = ([named]: ReadonlyArray<Submission>) =>
+      Effect.map(submitNew(named!, now), (enqueued) => [enqueued])
+    return Effect.map(submitKeyed([submission], request, submitNamed), ([enqueued]) => enqueued!)
+  }
+
+  const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
+    Effect.withFiber((fiber) => {
+      if (!isTraced(fiber)) return submitOne(submission, fiber)
+      const { type, queue = types.get(type)?.queue ?? "unknown" } = submission
+      return sent(queue, messagingAttributes("send", queue, type), (span) =>
+        Effect.tap(submitOne(within(span)(submission), fiber), ({ id }) =>
+          Effect.sync(() => span.attribute("messaging.message.id", id)),
+        ),
+      )
+    })
+
+  const submitAllOf = (submissions: ReadonlyArray<Submission>, request: KeyedRequest | undefined) =>
+    request === undefined ? submitAll(submissions) : submitKeyed(submissions, request, submitAll)
+
   const submitBatch = (submissions: ReadonlyArray<Submission>) =>
-    Effect.flatMap(CurrentKeyedRequest, (request) =>
-      request === undefined ? submitAll(submissions) : submitKeyed(submissions, request, submitAll),
-    )
+    Effect.withFiber((fiber): ReturnType<typeof submitAllOf> => {
+      const request = fiber.getRef(CurrentKeyedRequest)
+      if (!isTraced(fiber)) return submitAllOf(submissions, request)
+      const queues = new Set(submissions.map(({ queue, type }) => queue ?? types.get(type)?.queue))
+      const [first = "unknown"] = queues
+      const queue = queues.size === 1 ? first : "several"
+      const attributes = {
+        ...messagingAttributes("send", queue, undefined),
+        "messaging.batch.message_count": submissions.length,
+      }
+      return sent(queue, attributes, (span) => submitAllOf(submissions.map(within(span)), request))
+    })
 
   const submitAll = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
     const now = yield* Clock.currentTimeMillis
@@ -474,6 +504,21 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     quiesce: Effect.sync(() => actors.quiesce()),
   })
 })
+
+/** In the span of whoever submits. */
+const sent = <A, E>(
+  queue: string,
+  attributes: Readonly<Record<string, unknown>>,
+  send: (span: Tracer.Span) => Effect.Effect<A, E>,
+): Effect.Effect<A, E> => Effect.useSpan(`send ${queue}`, { kind: "producer", attributes }, send)
+
+/** The submission as part of a span, which attempts will be under. */
+const within =
+  (span: Tracer.Span) =>
+  (submission: Submission): Submission => ({
+    ...submission,
+    metadata: { ...submission.metadata, traceparent: TraceParent.format(span) },
+  })
 
 /** The moment by the fiber's clock, without a step of its own. */
 const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number =>

@@ -8,10 +8,11 @@ import { Mailbox, type MailboxFull } from "../actor/Mailbox.ts"
 import type { EventMetadata, Journal, JournalError, RecordedEvent } from "../journal/Journal.ts"
 import { isUniqueViolation, resultCodeOf } from "../sqlite/SqliteError.ts"
 import type { Observer } from "../telemetry/Observer.ts"
-import { type LeaseCommands, PROGRESS_JOURNAL_INTERVAL_MS, type Registration } from "./Attempt.ts"
+import { type Lease, type LeaseCommands, PROGRESS_JOURNAL_INTERVAL_MS, type Registration } from "./Attempt.ts"
 import { Attempts } from "./Attempts.ts"
 import type { DependencyTeller } from "./DependencyTeller.ts"
 import type { Enqueued, NewJob } from "./Enqueue.ts"
+import { metadataOf } from "./JobTrace.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import type { ProgressUpdate } from "./JobContext.ts"
 import { type JobNotFound, StaleLease } from "./JobErrors.ts"
@@ -111,17 +112,17 @@ export class QueueActor {
   /** What attempts tell this queue. */
   #leaseCommands(): LeaseCommands {
     return {
-      complete: ({ id, attempt }, result) =>
-        this.command(id, (state, context) =>
-          JobBehavior.decide.Complete(state, { attempt, result }, context),
+      complete: (lease, result) =>
+        this.#answer(lease, (state, context) =>
+          JobBehavior.decide.Complete(state, { attempt: lease.attempt, result }, context),
         ),
-      fail: ({ id, attempt }, failure) =>
-        this.command(id, (state, context) =>
-          JobBehavior.decide.Fail(state, { attempt, ...failure }, context),
+      fail: (lease, failure) =>
+        this.#answer(lease, (state, context) =>
+          JobBehavior.decide.Fail(state, { attempt: lease.attempt, ...failure }, context),
         ),
-      completeStep: ({ id, attempt }, name, result) =>
-        this.command(id, (state, context) =>
-          JobBehavior.decide.CompleteStep(state, { attempt, name, result }, context),
+      completeStep: (lease, name, result) =>
+        this.#answer(lease, (state, context) =>
+          JobBehavior.decide.CompleteStep(state, { attempt: lease.attempt, name, result }, context),
         ),
       progress: ({ id, attempt }, { at, ...update }, durable) => {
         if (!this.#holds(id, attempt)) return
@@ -136,6 +137,11 @@ export class QueueActor {
         this.#send(id, (state, context) => JobBehavior.decide.Log(state, { attempt, ...log }, context))
       },
     }
+  }
+
+  /** What an attempt tells its job: as part of its span, if it has one. */
+  #answer<Success, Refusal>({ id, span }: Lease, decide: Decide<Success, Refusal>) {
+    return this.command(id, decide, metadataOf(span))
   }
 
   #holds(id: string, attempt: number): boolean {
@@ -365,7 +371,7 @@ export class QueueActor {
     const { observer } = this.#options
     const isObserved = observer.hears("attempt") || observer.hears("job") || observer.hears("enqueued")
     for (const job of turn.jobs) {
-      if (isObserved) reportChange(observer, job, undefined)
+      if (isObserved) reportChange(observer, job, this.#attempts.leases.get(job.id)?.lease.span)
       if (this.#attempts.follow(job, turn.now)) this.#memory.rate?.record(turn.now)
       this.#memory.follow(job)
       if (job.state.status === "blocked") hasBlocked = true

@@ -10,6 +10,7 @@ import type { Attempts } from "./Attempts.ts"
 import { deduplicate, type Enqueued, type Keyed, loadForCommand, loadJob, type NewJob } from "./Enqueue.ts"
 import { isExpired, JobBehavior } from "./JobBehavior.ts"
 import { JobNotFound, QueueDraining } from "./JobErrors.ts"
+import { metadataOf } from "./JobTrace.ts"
 import { priorityCode } from "./JobRow.ts"
 import { absent, type JobState } from "./JobState.ts"
 import type { JobStore } from "./JobStore.ts"
@@ -139,7 +140,7 @@ export class QueueTurn extends Turn {
     this.apply(
       job,
       (state, context) => JobBehavior.decide.Stall(state, { attempt, reason }, context),
-      undefined,
+      metadataOf(this.#queue.attempts.leases.get(job.id)?.lease.span),
     )
     this.#reindex(job, before)
   }

@@ -1,8 +1,9 @@
 /**
  * Tells the observer of work of the database: of each query of the pool, and of reads on the main thread that were slow.
  */
-import { Context, Effect, Exit, Fiber, Tracer } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import { type Observer, SLOW_QUERY_MS } from "./Observer.ts"
+import { currentSpan } from "./Tracing.ts"
 
 /** Runs a read on the main thread, within this turn. */
 export const read = <A>(observer: Observer, body: () => A): A => {
@@ -12,6 +13,7 @@ export const read = <A>(observer: Observer, body: () => A): A => {
   } finally {
     const durationMs = performance.now() - start
     if (durationMs >= SLOW_QUERY_MS && observer.hears("database")) {
+      const here = Fiber.getCurrent()
       observer.tell("database", {
         name: "READ",
         // Whoever fails tells why themselves.
@@ -22,7 +24,7 @@ export const read = <A>(observer: Observer, body: () => A): A => {
         sql: undefined,
         events: 0,
         traces: [],
-        parent: spanOf(Fiber.getCurrent()),
+        parent: here === undefined ? undefined : currentSpan(here),
       })
     }
   }
@@ -48,13 +50,8 @@ export const scan = <A, E, R>(
           sql,
           events: 0,
           traces: [],
-          parent: spanOf(fiber),
+          parent: currentSpan(fiber),
         }),
       ),
     )
   })
-
-const spanOf = (fiber: Fiber.Fiber<unknown, unknown> | undefined): Tracer.AnySpan | undefined =>
-  fiber === undefined
-    ? undefined
-    : Context.getOrUndefined(fiber.context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)

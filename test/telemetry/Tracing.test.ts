@@ -1,0 +1,304 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import type { RenderJson } from "../../src/api/v1/renders/RenderJson.ts"
+import type { Client, StreamEvent } from "../support/Client.ts"
+import { eventually } from "../support/Eventually.ts"
+import { OtlpReceiver, type ReceivedSpan } from "../support/OtlpReceiver.ts"
+import { dataFolder, run, start, startFresh } from "../support/ServerProcess.ts"
+
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+const CALLER = "00f067aa0ba902b7"
+const traceparent = `00-${TRACE}-${CALLER}-01`
+
+/** Sends what it has ten times a second. */
+const tracingTo = ({ url }: OtlpReceiver) => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: url,
+  OTEL_BSP_SCHEDULE_DELAY: "100",
+})
+
+const isSegment = ({ data, event }: StreamEvent) =>
+  event === "JobStepCompleted" &&
+  String((data["data"] as Record<string, unknown>)["name"]).startsWith("segment")
+
+const submit = Effect.fnUntraced(function* (client: Client) {
+  const project = (yield* client.post("/v1/projects", { name: "Traced" })).json()["id"]
+  const render = {
+    composition_id: "TitleCard",
+    input_props: { title: "It goes on", duration_sec: 12 },
+    output_settings: { format: "mp4", width: 128, height: 72, fps: 30 },
+  }
+  const answer = yield* client.post(`/v1/projects/${String(project)}/renders`, render, { traceparent })
+  assert.strictEqual(answer.headers.get("x-trace-id"), TRACE)
+  return answer.json<typeof RenderJson.Encoded>().id
+})
+
+const only = (spans: ReadonlyArray<ReceivedSpan>): ReceivedSpan => {
+  assert.lengthOf(spans, 1)
+  return spans[0]!
+}
+
+describe("the trace of a render", () => {
+  it.live(
+    "goes from its request through attempts in other processes to its end, with right parents and links",
+    () =>
+      Effect.gen(function* () {
+        const receiver = yield* OtlpReceiver.start
+        const dataDir = yield* dataFolder
+        const env = tracingTo(receiver)
+
+        // Where its work should go there is a file, so the first attempt fails.
+        const obstacle = join(dataDir, "renders", ".work")
+        mkdirSync(dirname(obstacle))
+        writeFileSync(obstacle, "")
+        let id = ""
+        let version = 0
+        /** Lets a server work until something happens, and ends it. */
+        const life = (until: (event: StreamEvent) => boolean, signal: NodeJS.Signals) =>
+          Effect.gen(function* () {
+            const { client, process } = yield* start({ dataDir, env })
+            if (id === "") id = yield* submit(client)
+            const { events } = yield* client.follow(`/v1/renders/${id}/events`, {
+              lastEventId: version,
+              until,
+            })
+            version = Math.max(...events.map((event) => event.id ?? 0))
+            assert.strictEqual((yield* process.end(signal)).signal, signal === "SIGKILL" ? signal : null)
+          }).pipe(Effect.scoped)
+        yield* life(({ event }) => event === "JobAttemptFailed", "SIGTERM")
+        rmSync(obstacle)
+        yield* life(isSegment, "SIGKILL")
+        const { client, process } = yield* start({ dataDir, env })
+        yield* client.follow(`/v1/renders/${id}/events`, { lastEventId: version })
+        const render = (yield* client.get(`/v1/renders/${id}`)).json<typeof RenderJson.Encoded>()
+        assert.strictEqual(render.status, "completed")
+        assert.strictEqual(render.attempt, 3)
+        assert.strictEqual((yield* process.end("SIGTERM")).code, 0)
+
+        const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE)
+        const named = (name: string) => spans.filter((span) => span.name === name)
+        const byId = new Map(spans.map((span) => [span.spanId, span]))
+        assert.strictEqual(byId.size, spans.length)
+
+        const request = only(named("POST /v1/projects/:id/renders"))
+        assert.strictEqual(request.kind, "server")
+        assert.strictEqual(request.parentId, CALLER)
+        assert.strictEqual(request.status, "unset")
+        assert.deepInclude(request.attributes, {
+          "http.request.method": "POST",
+          "http.route": "/v1/projects/:id/renders",
+          "http.response.status_code": 202,
+        })
+        assert.deepInclude(request.resource, { "service.name": "renderowl" })
+
+        const sent = only(named("send renders"))
+        assert.strictEqual(sent.kind, "producer")
+        assert.strictEqual(sent.parentId, request.spanId)
+        assert.deepInclude(sent.attributes, {
+          "messaging.system": "renderowl",
+          "messaging.operation.name": "send",
+          "messaging.destination.name": "renders",
+          "messaging.message.id": render.job_id,
+        })
+
+        // The second was killed, and its span with it.
+        const attempts = named("process renders")
+        assert.deepStrictEqual(
+          attempts.map(({ attributes }) => attributes["renderowl.job.attempt"]),
+          [1, 3],
+        )
+        const [first, last] = attempts as [ReceivedSpan, ReceivedSpan]
+        for (const attempt of attempts) {
+          assert.strictEqual(attempt.kind, "consumer")
+          assert.strictEqual(attempt.parentId, sent.spanId)
+          assert.strictEqual(attempt.attributes["messaging.message.id"], render.job_id)
+          assert.isTrue(attempt.start >= sent.start && attempt.end >= attempt.start)
+        }
+        assert.deepStrictEqual([first.status, last.status], ["error", "unset"])
+        assert.deepStrictEqual(first.links, [])
+        assert.deepStrictEqual(last.links, [{ traceId: TRACE, spanId: first.spanId }])
+
+        const commits = named("COMMIT journal")
+        for (const commit of commits) {
+          assert.strictEqual(commit.kind, "client")
+          assert.strictEqual(commit.attributes["db.system.name"], "sqlite")
+        }
+        assert.isTrue(commits.some(({ parentId }) => parentId === sent.spanId))
+        assert.isTrue(commits.some(({ parentId }) => parentId === last.spanId))
+
+        const segments = named("RenderEngine.renderSegment")
+        const attemptOf = (span: ReceivedSpan): ReceivedSpan | undefined =>
+          span.name === "process renders"
+            ? span
+            : byId.has(span.parentId)
+              ? attemptOf(byId.get(span.parentId)!)
+              : undefined
+        for (const segment of segments.filter((span) => attemptOf(span) !== undefined))
+          assert.include([first, last], attemptOf(segment))
+        assert.isNotEmpty(segments.filter((span) => attemptOf(span) === last))
+        assert.strictEqual(attemptOf(only(named("RenderEngine.assemble"))), last)
+
+        // Whatever is in the trace hangs together, but for what the killed attempt was the parent of.
+        const lost = spans.filter(({ parentId }) => !byId.has(parentId) && parentId !== CALLER)
+        assert.isAtMost(new Set(lost.map(({ parentId }) => parentId)).size, 2)
+      }).pipe(Effect.scoped),
+    60_000,
+  )
+})
+
+describe("spans", () => {
+  it.live("say how a request ended: an error only where it is ours", () =>
+    Effect.gen(function* () {
+      const receiver = yield* OtlpReceiver.start
+      const { client, process } = yield* startFresh({ ...tracingTo(receiver), MAX_STREAMS: "1" })
+      const held = yield* Effect.forkChild(client.follow("/v1/events"))
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual((yield* client.get("/v1/events", { accept: "text/event-stream" })).status, 503)
+      yield* client.get("/nowhere/at/all?token=opensesame")
+      yield* client.get("/v1/jobs/nothing")
+      yield* client.get("/live")
+      yield* client.get("/metrics")
+      yield* process.end("SIGTERM")
+      void held
+      const refused = receiver
+        .named("GET /v1/events")
+        .find(({ attributes }) => attributes["http.response.status_code"] === 503)!
+      assert.strictEqual(refused.status, "error")
+      assert.strictEqual(refused.attributes["error.type"], "503")
+      const unmatched = only(receiver.named("GET"))
+      assert.strictEqual(unmatched.status, "unset")
+      assert.deepInclude(unmatched.attributes, { "url.path": "/nowhere/at/all" })
+      assert.strictEqual(only(receiver.named("GET /v1/jobs/:id")).status, "unset")
+      assert.isEmpty(
+        receiver.spans.filter(({ attributes }) => /live|metrics/.test(String(attributes["url.path"]))),
+      )
+      const everything = JSON.stringify(receiver.spans, (_, value: unknown) =>
+        typeof value === "bigint" ? String(value) : value,
+      )
+      for (const secret of ["opensesame", client.key!]) assert.notInclude(everything, secret)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("of failed attempts are errors, and the next attempt is linked to them", () =>
+    Effect.gen(function* () {
+      const receiver = yield* OtlpReceiver.start
+      const { client, process } = yield* startFresh(tracingTo(receiver))
+      const job = { type: "system:fail", payload: { times: 1, message: "not whsec_abcdefgh" } }
+      yield* client.post("/v1/jobs", job, { prefer: "wait=20" })
+      yield* client.post("/v1/jobs/batch", { jobs: [{ type: "system:echo" }, { type: "system:echo" }] })
+      yield* process.end("SIGTERM")
+      const attempts = receiver
+        .named("process default")
+        .filter(({ attributes }) => attributes["renderowl.job.type"] === "system:fail")
+      assert.deepStrictEqual(
+        attempts.map(({ status }) => status),
+        ["error", "unset"],
+      )
+      assert.deepStrictEqual(
+        attempts[1]!.links.map(({ spanId }) => spanId),
+        [attempts[0]!.spanId],
+      )
+      const exception = attempts[0]!.events[0]!
+      assert.strictEqual(exception.attributes["exception.message"], "not whsec_<redacted>")
+      const batch = receiver
+        .named("send default")
+        .find(({ attributes }) => attributes["messaging.batch.message_count"] === 2)!
+      assert.lengthOf(
+        receiver.named("process default").filter(({ parentId }) => parentId === batch.spanId),
+        2,
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("that the caller does not want are not sent, and standard settings are followed", () =>
+    Effect.gen(function* () {
+      const receiver = yield* OtlpReceiver.start
+      const { client, process } = yield* startFresh({
+        ...tracingTo(receiver),
+        OTEL_SERVICE_NAME: "barn",
+        OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test",
+        OTEL_EXPORTER_OTLP_HEADERS: "x-tenant=owls",
+        OTEL_EXPORTER_OTLP_COMPRESSION: "gzip",
+      })
+      yield* client.get("/v1/jobs", { traceparent: `00-${TRACE}-${CALLER}-00` })
+      yield* client.get("/v1/queues")
+      yield* process.end("SIGTERM")
+      assert.isEmpty(receiver.spans.filter(({ traceId }) => traceId === TRACE))
+      const { resource } = only(receiver.named("GET /v1/queues"))
+      assert.deepInclude(resource, { "service.name": "barn", "deployment.environment.name": "test" })
+      assert.deepInclude(receiver.requests[0], { "x-tenant": "owls", "content-encoding": "gzip" })
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("a collector", () => {
+  it.live(
+    "that refuses or hangs harms nobody, is mentioned once, and holds the stop up for 2 seconds at most",
+    () =>
+      Effect.gen(function* () {
+        const receiver = yield* OtlpReceiver.start
+        receiver.mood = "refuses"
+        const scope = yield* Scope.make()
+        const server = yield* Scope.provide(startFresh(tracingTo(receiver)), scope)
+        const { client, process } = server
+        const ask = Effect.forEach(Array.from({ length: 50 }), () => client.get("/v1/jobs"), {
+          concurrency: 10,
+        })
+        for (let round = 0; round < 3; round++) {
+          const seen = receiver.requests.length
+          assert.isTrue((yield* ask).every(({ status }) => status === 200))
+          yield* eventually(() => receiver.requests.length > seen)
+        }
+        yield* eventually(() => process.stdout.includes("traces could not be exported"))
+        receiver.mood = "hangs"
+        assert.isTrue((yield* ask).every(({ status }) => status === 200))
+        const before = performance.now()
+        assert.strictEqual((yield* process.end("SIGTERM")).code, 0)
+        assert.isBelow(performance.now() - before, 5_000)
+        assert.lengthOf(process.stdout.split("traces could not be exported"), 2)
+        yield* Scope.close(scope, Exit.void)
+      }).pipe(Effect.scoped),
+  )
+
+  it.live("that is not there harms nobody either", () =>
+    Effect.gen(function* () {
+      const { client, process } = yield* startFresh({
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "http://127.0.0.1:9/v1/traces",
+        OTEL_BSP_SCHEDULE_DELAY: "50",
+      })
+      assert.strictEqual((yield* client.get("/v1/jobs")).status, 200)
+      assert.strictEqual((yield* process.end("SIGTERM")).code, 0)
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("without an endpoint", () => {
+  it.live("nothing of OpenTelemetry is loaded", () =>
+    Effect.gen(function* () {
+      const loaded = Effect.fnUntraced(function* (env: Readonly<Record<string, string>>) {
+        const { process } = yield* startFresh({ ...env, NODE_DEBUG: "module", NODE_DEBUG_NATIVE: "" })
+        const { stderr } = yield* process.end("SIGTERM")
+        return stderr.includes("@opentelemetry")
+      })
+      assert.isFalse(yield* loaded({}))
+      assert.isFalse(
+        yield* loaded({ OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9", OTEL_SDK_DISABLED: "true" }),
+      )
+      assert.isTrue(yield* loaded({ OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9" }))
+    }).pipe(Effect.scoped),
+  )
+
+  it.live.each([
+    { name: "OTEL_EXPORTER_OTLP_PROTOCOL", value: "grpc" },
+    { name: "OTEL_TRACES_EXPORTER", value: "jaeger" },
+    { name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: "not a url" },
+  ])("a setting that cannot be followed stops the start and is named: $name", ({ name, value }) =>
+    Effect.gen(function* () {
+      const dataDir = yield* dataFolder
+      const { code, stderr } = yield* run(["serve"], { dataDir, env: { [name]: value } })
+      assert.strictEqual(code, 1)
+      assert.include(stderr, name)
+    }).pipe(Effect.scoped),
+  )
+})
