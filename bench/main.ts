@@ -12,9 +12,10 @@ import { limits } from "./limits.ts"
 import { pickup } from "./pickup.ts"
 import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
+import { telemetry } from "./telemetry.ts"
 
 const short = { enqueue, drain, pickup, http, auth, limits }
-const benchmarks = { ...short, scale, compare }
+const benchmarks = { ...short, scale, compare, telemetry }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
 const unknown = names.find((name) => !(name in benchmarks))

@@ -6,7 +6,6 @@ import { randomBytes } from "node:crypto"
 import { join } from "node:path"
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Effect, type Fiber, Layer, Redacted } from "effect"
-import { HttpMiddleware } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import * as Routes from "./api/Routes.ts"
 import { healthChecks } from "./api/system/HealthChecks.ts"
@@ -119,16 +118,17 @@ const logContextOf = (fiber: Fiber.Fiber<unknown, unknown>): LogContext | undefi
   }
 }
 
-/** Probes and scrapes come by the clock and would only fill the collector. */
 const tracing = (settings: Settings) =>
-  Layer.mergeAll(
-    Tracing.layer(settings.isTraced, { service: SERVICE, version: packageJson.version }),
-    HttpMiddleware.layerTracerDisabledForUrls(Routes.probes),
-  )
+  Tracing.layer(settings.tracing, {
+    service: SERVICE,
+    version: packageJson.version,
+    // They come by the clock and would only fill the collector.
+    untraced: Routes.probes,
+  })
 
 /** Below everything else, so that everything is told and measured, to the last. */
 const telemetry = (settings: Settings) =>
-  Metrics.layer.pipe(
+  (settings.isMeasured ? Metrics.layer : Layer.empty).pipe(
     Layer.provideMerge(tracing(settings)),
     Layer.provideMerge(logging(settings)),
     Layer.provideMerge(Layer.mergeAll(Observer.layer, Metrics.registryLayer)),

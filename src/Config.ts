@@ -306,7 +306,14 @@ const all = Config.all({
     "the OpenTelemetry collector that traces go to (OTLP over HTTP); other OTEL_* settings count as well",
     "none",
   ),
-  isTraced: Tracing.settings,
+  isMeasured: setting(
+    "METRICS",
+    (name) => Config.Literals(["on", "off"], name).pipe(Config.map((value) => value === "on")),
+    true,
+    "off: requests, jobs and the process are not measured",
+    "on",
+  ),
+  tracing: Tracing.settings,
   logLevel: setting(
     "LOG_LEVEL",
     (name) => Config.Literals(LOG_THRESHOLDS, name),

@@ -3,7 +3,7 @@
  * late or too much, turns every failure into a problem, and puts the common headers on every answer. It knows nothing about
  * routes beyond their methods, and it is on the hot path: no schema runs here unless something went wrong.
  */
-import { Cause, Context, Effect, type Fiber, Layer, Scope, Tracer, type Types } from "effect"
+import { Cause, Context, Effect, type Fiber, Layer, References, Scope, Tracer, type Types } from "effect"
 import {
   Headers,
   HttpPlatform,
@@ -26,6 +26,7 @@ import { completeResponse } from "./ProblemResponse.ts"
 import { quotaHeaders } from "./rate-limits/QuotaHeaders.ts"
 import { gauge } from "../telemetry/Instruments.ts"
 import { CurrentObserver, type Observer } from "../telemetry/Observer.ts"
+import { isTracing } from "../telemetry/Tracing.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
 import {
   InvalidRequestProblem,
@@ -135,13 +136,16 @@ const make =
     Effect.withFiber((fiber) => {
       const startedAt = performance.now()
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-      const identity = RequestIdentity.fromHeaders(request.headers, spanOf(fiber))
+      const span = spanOf(fiber)
+      const isUnrecorded = span === undefined && isTracing(fiber)
+      const identity = RequestIdentity.fromHeaders(request.headers, span, isUnrecorded)
       const choice = edge.versions.choose(request.url, request.headers)
       const route = choice === undefined ? undefined : VersionRoute.find(choice, request.method, edge)
       const scope = Context.getUnsafe(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
       const exchange: Exchange = { request, identity, route, scope, fiber, startedAt }
       // As in HttpRouter: the root of the request restores the context of its fiber.
-      fiber.setContext(contextOf(fiber.context, exchange))
+      const context = contextOf(fiber.context, exchange)
+      fiber.setContext(isUnrecorded ? Context.add(context, References.TracerEnabled, false) : context)
 
       const preflight = route && answerPreflight(edge, request, route)
       if (preflight !== undefined) return send(edge, exchange, preflight)

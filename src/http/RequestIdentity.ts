@@ -54,8 +54,15 @@ const randomHex = (): string => {
   return pool.toString("hex", start, used)
 }
 
-/** Makes the identity. `span` is the tracer's server span, when one is recorded; its ids win. */
-export const fromHeaders = (headers: Headers.Headers, span: Tracer.AnySpan | undefined): RequestIdentity => {
+/**
+ * Makes the identity. `span` is the tracer's server span, when one is recorded; its ids win. `isTracing`: where there is none, the
+ * request is not recorded, and nobody who works for it should be.
+ */
+export const fromHeaders = (
+  headers: Headers.Headers,
+  span: Tracer.AnySpan | undefined,
+  isTracing = false,
+): RequestIdentity => {
   const random = randomHex()
   const given = headers["x-request-id"]
   const requestId = given !== undefined && requestIdPattern.test(given) ? given : `req_${random.slice(48)}`
@@ -76,7 +83,7 @@ export const fromHeaders = (headers: Headers.Headers, span: Tracer.AnySpan | und
     traceId: caller?.traceId ?? random.slice(0, 32),
     spanId: random.slice(32, 48),
     parentSpanId: caller?.spanId,
-    sampled: caller?.sampled ?? true,
+    sampled: !isTracing && (caller?.sampled ?? true),
     principal: undefined,
   }
 }

@@ -96,7 +96,7 @@ export const runAttempt = (
     fiber.setContext(Context.add(fiber.context, CurrentAttempt, lease))
     const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
     const attempt = work(registration, lease, commands, log)
-    return Effect.matchCauseEffect(isTraced(fiber) ? traced(lease, attempt) : attempt, {
+    return Effect.matchCauseEffect(isTracedJob(lease, fiber) ? traced(lease, attempt) : attempt, {
       onSuccess: (result) => {
         log.close()
         return tell(commands.complete(lease, result))
@@ -121,6 +121,10 @@ const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands,
     ),
     Effect.flatMap((result) => Effect.mapEager(Schema.encodeUnknownEffect(job.success)(result), toJson)),
   )
+
+/** One that was submitted in a trace which nobody records has no spans either. */
+const isTracedJob = ({ trace }: Lease, fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  isTraced(fiber) && TraceParent.parse(trace?.submitted.traceparent)?.sampled !== false
 
 /**
  * In a span under that of the submission, in whichever process that was, with a link to the attempt before: OpenTelemetry's way of

@@ -8,16 +8,23 @@ import * as Resource from "@effect/opentelemetry/Resource"
 import * as Otel from "@opentelemetry/api"
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto"
 import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
   BasicTracerProvider,
   BatchSpanProcessor,
+  ParentBasedSampler,
   type ReadableSpan,
+  type Sampler,
+  SamplingDecision,
   type SpanExporter,
+  TraceIdRatioBasedSampler,
 } from "@opentelemetry/sdk-trace-base"
 import { Clock, Effect, Layer, Tracer } from "effect"
+import { HttpMiddleware, type HttpServerRequest } from "effect/http"
 import { CurrentObserver, type DatabaseOperation } from "./Observer.ts"
 import { scrub } from "./Redaction.ts"
 import * as TraceParent from "./TraceParent.ts"
-import type { TracingOptions } from "./Tracing.ts"
+import type { TracingOptions, TracingSettings } from "./Tracing.ts"
 
 /** How long the stop waits for the last spans to leave. */
 const FLUSH_MS_MAX = 2_000
@@ -29,58 +36,91 @@ const QUERY = "url.query"
 /** Of a span: what may have in it what a caller or a handler has written. */
 const FREE_TEXT = ["url.full", QUERY, "exception.message", "exception.stacktrace"]
 
-const cleaned = (attributes: Otel.Attributes): Otel.Attributes => {
-  let clean: Otel.Attributes | undefined
+const clean = (attributes: Otel.Attributes): void => {
   for (const name of FREE_TEXT) {
     const value = attributes[name]
     if (typeof value !== "string") continue
     // A query comes without the mark by which one is told.
-    const text = name === QUERY ? scrub(`?${value}`).slice(1) : scrub(value)
-    if (text === value) continue
-    clean ??= { ...attributes }
-    clean[name] = text
+    attributes[name] = name === QUERY ? scrub(`?${value}`).slice(1) : scrub(value)
   }
-  return clean ?? attributes
 }
 
-type Event = ReadableSpan["events"][number]
-
-const cleanedEvent = (event: Event): Event =>
-  event.attributes === undefined
-    ? event
-    : { ...event, name: scrub(event.name), attributes: cleaned(event.attributes) }
+/** A span that has ended and is the exporter's alone. */
+type OwnSpan = { -readonly [Key in keyof ReadableSpan]: ReadableSpan[Key] }
 
 /**
- * The span as OpenTelemetry's conventions have it: a server's by the template of its route, which is not known when it begins;
- * without a status unless it failed, where Effect says `OK`; and without secrets.
+ * Makes a span what OpenTelemetry's conventions want: a server's is named by the template of its route, which is not known when it
+ * begins; one that has not failed has no status, where Effect says `OK`; and there are no secrets in it. In place: a copy of each
+ * would cost a third of the export.
  *
  * @source https://opentelemetry.io/docs/specs/semconv/http/http-spans/
  */
-const conventional = (span: ReadableSpan): ReadableSpan => {
+const makeConventional = (span: OwnSpan): void => {
   const { attributes, events, kind, status } = span
-  const changes: { -readonly [Key in keyof ReadableSpan]?: ReadableSpan[Key] } = {}
-  let ours = cleaned(attributes)
+  clean(attributes)
   if (kind === Otel.SpanKind.SERVER) {
     const route = attributes["http.route"]
-    if (typeof route === "string") changes.name = `${span.name} ${route}`
+    if (typeof route === "string") span.name = `${span.name} ${route}`
     const code = attributes["http.response.status_code"]
-    if (typeof code === "number" && code >= SERVER_ERROR) ours = { ...ours, "error.type": String(code) }
+    if (typeof code === "number" && code >= SERVER_ERROR) attributes["error.type"] = String(code)
   }
-  if (ours !== attributes) changes.attributes = ours
-  if (events.length > 0) changes.events = events.map(cleanedEvent)
-  if (status.code === Otel.SpanStatusCode.OK) changes.status = { code: Otel.SpanStatusCode.UNSET }
-  else if (status.message !== undefined) changes.status = { ...status, message: scrub(status.message) }
-  return Object.keys(changes).length === 0
-    ? span
-    : Object.create(
-        span,
-        Object.fromEntries(
-          Object.entries(changes).map(([name, value]) => [name, { value, enumerable: true }]),
-        ),
-      )
+  for (const event of events) {
+    event.name = scrub(event.name)
+    if (event.attributes !== undefined) clean(event.attributes)
+  }
+  if (status.code === Otel.SpanStatusCode.OK) span.status = { code: Otel.SpanStatusCode.UNSET }
+  else if (status.message !== undefined) span.status = { ...status, message: scrub(status.message) }
 }
 
-/** Sends spans as {@link conventional} has them, and tells what becomes of it. */
+/** Which spans are recorded, but for those of requests that begin a trace: see {@link isSkipped}. */
+const samplerOf = ({ ratio, sampler }: TracingSettings): Sampler => {
+  const root = sampler.endsWith("always_on")
+    ? new AlwaysOnSampler()
+    : sampler.endsWith("always_off")
+      ? new AlwaysOffSampler()
+      : new TraceIdRatioBasedSampler(ratio)
+  const configured = isParentBased(sampler) ? new ParentBasedSampler({ root }) : root
+  return {
+    shouldSample: (context, traceId, name, kind, attributes, links) =>
+      kind === Otel.SpanKind.SERVER && Otel.trace.getSpanContext(context) === undefined
+        ? { decision: SamplingDecision.RECORD_AND_SAMPLED }
+        : configured.shouldSample(context, traceId, name, kind, attributes, links),
+    toString: () => configured.toString(),
+  }
+}
+
+type Request = HttpServerRequest.HttpServerRequest
+
+const isParentBased = (sampler: TracingSettings["sampler"]): boolean => sampler.startsWith("parentbased_")
+
+/**
+ * Whether a request is not recorded: decided before anything is made for it, as most of the cost of tracing is in spans, and
+ * those of requests that nobody records cost as much as others until the SDK has a look at them.
+ */
+const isSkipped = ({ ratio, sampler }: TracingSettings, untraced: ReadonlyArray<string>) => {
+  const paths = new Set(untraced)
+  const share = sampler.endsWith("always_on") ? 1 : sampler.endsWith("always_off") ? 0 : ratio
+  const followsCaller = isParentBased(sampler)
+  const decide = ({ headers, url }: Request): boolean => {
+    if (paths.has(url)) return true
+    const caller = TraceParent.parse(headers["traceparent"])
+    // One that counts by the id of the trace decides with the span.
+    if (caller !== undefined) return followsCaller && !caller.sampled
+    return share < 1 && Math.random() >= share
+  }
+  // Effect asks twice about each, one time right after the other.
+  let asked: Request | undefined
+  let answer = false
+  return (request: Request): boolean => {
+    if (request !== asked) {
+      asked = request
+      answer = decide(request)
+    }
+    return answer
+  }
+}
+
+/** Sends spans as {@link makeConventional} has them, and tells what becomes of it. */
 class ConventionalExporter implements SpanExporter {
   readonly #exporter: SpanExporter
   readonly #onFailure: (spans: number, cause: unknown) => void
@@ -91,7 +131,8 @@ class ConventionalExporter implements SpanExporter {
   }
 
   export(spans: Array<ReadableSpan>, done: Parameters<SpanExporter["export"]>[1]): void {
-    this.#exporter.export(spans.map(conventional), (result) => {
+    for (const span of spans) makeConventional(span)
+    this.#exporter.export(spans, (result) => {
       if (result.error !== undefined) this.#onFailure(spans.length, result.error)
       done(result)
     })
@@ -122,23 +163,29 @@ const failureReport = Effect.gen(function* () {
   }
 })
 
-const provider = Layer.effect(
-  OtelTracer.OtelTracerProvider,
-  Effect.gen(function* () {
-    const resource = yield* Resource.Resource
-    const exporter = new ConventionalExporter(new OTLPTraceExporter(), yield* failureReport)
-    return yield* Effect.acquireRelease(
-      Effect.sync(
-        () => new BasicTracerProvider({ resource, spanProcessors: [new BatchSpanProcessor(exporter)] }),
-      ),
-      (provider) =>
-        Effect.promise(() => provider.shutdown().catch(() => {})).pipe(
-          Effect.interruptible,
-          Effect.timeoutOption(FLUSH_MS_MAX),
+const provider = (settings: TracingSettings) =>
+  Layer.effect(
+    OtelTracer.OtelTracerProvider,
+    Effect.gen(function* () {
+      const resource = yield* Resource.Resource
+      const exporter = new ConventionalExporter(new OTLPTraceExporter(), yield* failureReport)
+      return yield* Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new BasicTracerProvider({
+              resource,
+              sampler: samplerOf(settings),
+              spanProcessors: [new BatchSpanProcessor(exporter)],
+            }),
         ),
-    )
-  }),
-)
+        (provider) =>
+          Effect.promise(() => provider.shutdown().catch(() => {})).pipe(
+            Effect.interruptible,
+            Effect.timeoutOption(FLUSH_MS_MAX),
+          ),
+      )
+    }),
+  )
 
 /**
  * Effect's tracer over OpenTelemetry's, but for one thing: it does not make each span the active one of OpenTelemetry, since
@@ -196,10 +243,17 @@ const isNamedByEnvironment = (): boolean =>
   /(?:^|,)\s*service\.name=/.test(process.env["OTEL_RESOURCE_ATTRIBUTES"] ?? "")
 
 /** Exports what is traced within it. */
-export const layer = ({ service, version }: TracingOptions): Layer.Layer<never> =>
-  Layer.mergeAll(tracer, databaseSpans).pipe(
+export const layer = (
+  settings: TracingSettings,
+  { service, untraced, version }: TracingOptions,
+): Layer.Layer<never> =>
+  Layer.mergeAll(
+    tracer,
+    databaseSpans,
+    Layer.succeed(HttpMiddleware.TracerDisabledWhen, isSkipped(settings, untraced)),
+  ).pipe(
     Layer.provide(OtelTracer.layerTracer),
-    Layer.provide(provider),
+    Layer.provide(provider(settings)),
     Layer.provide(
       Resource.layerFromEnv({
         ...(isNamedByEnvironment() ? {} : { "service.name": service }),

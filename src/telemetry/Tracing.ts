@@ -2,25 +2,46 @@
  * Spans for what happens, sent to an OpenTelemetry collector where the standard `OTEL_*` variables say so. Without them nothing
  * of OpenTelemetry is loaded, and whoever would make a span makes none: see {@link isTraced}.
  */
-import { Config, Context, Effect, type Fiber, Layer, Schema, Tracer } from "effect"
+import { Config, Context, Effect, type Fiber, Layer, References, Schema, Tracer } from "effect"
 import * as TraceParent from "./TraceParent.ts"
 
-/** What this program is to a collector, unless `OTEL_SERVICE_NAME` says otherwise. */
+/** Which traces are recorded: of those that begin here, or of all (without `parentbased_`). */
+const SAMPLERS = [
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio",
+  "always_on",
+  "always_off",
+  "traceidratio",
+] as const
+
+/** How traces are exported. */
+export interface TracingSettings {
+  readonly sampler: (typeof SAMPLERS)[number]
+  /** Of the traces, for the samplers that take a share. */
+  readonly ratio: number
+}
+
 export interface TracingOptions {
+  /** What this program is to a collector, unless `OTEL_SERVICE_NAME` says otherwise. */
   readonly service: string
   readonly version: string
+  /** Paths whose requests are not traced. */
+  readonly untraced: ReadonlyArray<string>
 }
 
 /** What the exporter speaks. */
 const PROTOCOL = "http/protobuf"
 const Protocol = Schema.Literals([PROTOCOL])
+const Sampler = Schema.Literals(SAMPLERS)
+const Ratio = Schema.FiniteFromString.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
 const TracesExporter = Schema.Literals(["otlp", "none"])
 
 const endpoint = (name: string) => Config.option(Config.schema(Schema.URLFromString, name))
 
 /**
- * Whether traces are to be exported: where an endpoint is named or the exporter is, and nothing turns it off. What else there is
- * (headers, time limits, sampling, batches, resource) the SDK reads by itself.
+ * How traces are to be exported: where an endpoint is named or the exporter is, and nothing turns it off; otherwise not at all. What
+ * else there is (headers, time limits, batches, the resource) the SDK reads by itself.
  *
  * @source https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
  */
@@ -35,29 +56,42 @@ export const settings = Config.map(
       Config.schema(Protocol, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
       PROTOCOL,
     ),
+    sampler: Config.withDefault(Config.schema(Sampler, "OTEL_TRACES_SAMPLER"), "parentbased_always_on"),
+    ratio: Config.withDefault(Config.schema(Ratio, "OTEL_TRACES_SAMPLER_ARG"), 1),
   }),
-  ({ endpoint, exporter, isDisabled, tracesEndpoint }) => {
-    if (isDisabled) return false
-    if (exporter._tag === "Some") return exporter.value === "otlp"
-    return endpoint._tag === "Some" || tracesEndpoint._tag === "Some"
+  ({ endpoint, exporter, isDisabled, ratio, sampler, tracesEndpoint }): TracingSettings | undefined => {
+    const isWanted =
+      exporter._tag === "Some"
+        ? exporter.value === "otlp"
+        : endpoint._tag === "Some" || tracesEndpoint._tag === "Some"
+    return isWanted && !isDisabled ? { sampler, ratio } : undefined
   },
 )
 
-/** Exports what is traced within it; with `isOn` false, nothing. */
-export const layer = (isOn: boolean, options: TracingOptions): Layer.Layer<never> =>
-  isOn
-    ? Layer.unwrap(
+/** Exports what is traced within it; without settings, nothing. */
+export const layer = (settings: TracingSettings | undefined, options: TracingOptions): Layer.Layer<never> =>
+  settings === undefined
+    ? Layer.empty
+    : Layer.unwrap(
         Effect.map(
-          // Half a second of loading that nobody else pays for.
+          // A tenth of a second of loading that nobody else pays for.
           Effect.promise(() => import("./OpenTelemetry.ts")),
-          (sdk) => sdk.layer(options),
+          (sdk) => sdk.layer(settings, options),
         ),
       )
-    : Layer.empty
 
-/** Whether anybody sees the spans that are made here. */
-export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+/** Whether spans are exported at all. */
+export const isTracing = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
+
+/** Whether anybody would see a span that is made here: not within a request that is not recorded. */
+export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
+  if (!isTracing(fiber) || !fiber.getRef(References.TracerEnabled)) return false
+  return (
+    Context.getOrUndefined(fiber.context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
+      ?.sampled !== false
+  )
+}
 
 /** The span of a `traceparent`, for others to be under or linked to. */
 export const spanFrom = (traceparent: string | undefined): Tracer.ExternalSpan | undefined => {

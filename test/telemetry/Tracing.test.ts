@@ -73,7 +73,7 @@ describe("the trace of a render", () => {
         yield* client.follow(`/v1/renders/${id}/events`, { lastEventId: version })
         const render = (yield* client.get(`/v1/renders/${id}`)).json<typeof RenderJson.Encoded>()
         assert.strictEqual(render.status, "completed")
-        assert.strictEqual(render.attempt, 3)
+        assert.isAtLeast(render.attempt, 3)
         assert.strictEqual((yield* process.end("SIGTERM")).code, 0)
 
         const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE)
@@ -102,22 +102,25 @@ describe("the trace of a render", () => {
           "messaging.message.id": render.job_id,
         })
 
-        // The second was killed, and its span with it.
+        // One was killed, and its span with it; how many failed is up to chance, as a retry may come at once.
         const attempts = named("process renders")
         assert.deepStrictEqual(
           attempts.map(({ attributes }) => attributes["renderowl.job.attempt"]),
-          [1, 3],
+          [...Array.from({ length: render.attempt - 2 }, (_, failed) => failed + 1), render.attempt],
         )
-        const [first, last] = attempts as [ReceivedSpan, ReceivedSpan]
-        for (const attempt of attempts) {
+        for (const [index, attempt] of attempts.entries()) {
           assert.strictEqual(attempt.kind, "consumer")
           assert.strictEqual(attempt.parentId, sent.spanId)
+          assert.strictEqual(attempt.status, index === attempts.length - 1 ? "unset" : "error")
           assert.strictEqual(attempt.attributes["messaging.message.id"], render.job_id)
           assert.isTrue(attempt.start >= sent.start && attempt.end >= attempt.start)
+          const before = attempts.slice(0, index).slice(-1)
+          assert.deepStrictEqual(
+            attempt.links,
+            before.map(({ spanId }) => ({ traceId: TRACE, spanId })),
+          )
         }
-        assert.deepStrictEqual([first.status, last.status], ["error", "unset"])
-        assert.deepStrictEqual(first.links, [])
-        assert.deepStrictEqual(last.links, [{ traceId: TRACE, spanId: first.spanId }])
+        const last = attempts.at(-1)!
 
         const commits = named("COMMIT journal")
         for (const commit of commits) {
@@ -134,8 +137,6 @@ describe("the trace of a render", () => {
             : byId.has(span.parentId)
               ? attemptOf(byId.get(span.parentId)!)
               : undefined
-        for (const segment of segments.filter((span) => attemptOf(span) !== undefined))
-          assert.include([first, last], attemptOf(segment))
         assert.isNotEmpty(segments.filter((span) => attemptOf(span) === last))
         assert.strictEqual(attemptOf(only(named("RenderEngine.assemble"))), last)
 
@@ -232,6 +233,46 @@ describe("spans", () => {
   )
 })
 
+describe("a sampler", () => {
+  it.live(
+    "that takes no share of the traces that begin here leaves out their jobs as well, and takes those of callers",
+    () =>
+      Effect.gen(function* () {
+        const receiver = yield* OtlpReceiver.start
+        const { client, process } = yield* startFresh({
+          ...tracingTo(receiver),
+          OTEL_TRACES_SAMPLER: "parentbased_traceidratio",
+          OTEL_TRACES_SAMPLER_ARG: "0",
+        })
+        const job = { type: "system:fail", payload: { times: 1 } }
+        const own = yield* client.post("/v1/jobs", job, { prefer: "wait=20" })
+        assert.strictEqual(own.headers.get("x-trace-sampled"), "0")
+        yield* client.post("/v1/jobs", job, { prefer: "wait=20", traceparent })
+        yield* process.end("SIGTERM")
+        assert.isEmpty(receiver.spans.filter(({ traceId }) => traceId !== TRACE))
+        assert.lengthOf(receiver.named("process default"), 2)
+      }).pipe(Effect.scoped),
+  )
+
+  it.live("that takes a share takes about that", () =>
+    Effect.gen(function* () {
+      const receiver = yield* OtlpReceiver.start
+      const { client, process } = yield* startFresh({
+        ...tracingTo(receiver),
+        OTEL_TRACES_SAMPLER: "traceidratio",
+        OTEL_TRACES_SAMPLER_ARG: "0.5",
+      })
+      const requests = 400
+      yield* Effect.forEach(Array.from({ length: requests }), () => client.get("/v1/jobs"), {
+        concurrency: 20,
+      })
+      yield* process.end("SIGTERM")
+      // Ten standard deviations: never by chance.
+      assert.closeTo(receiver.named("GET /v1/jobs").length, requests / 2, 100)
+    }).pipe(Effect.scoped),
+  )
+})
+
 describe("a collector", () => {
   it.live(
     "that refuses or hangs harms nobody, is mentioned once, and holds the stop up for 2 seconds at most",
@@ -292,6 +333,8 @@ describe("without an endpoint", () => {
   it.live.each([
     { name: "OTEL_EXPORTER_OTLP_PROTOCOL", value: "grpc" },
     { name: "OTEL_TRACES_EXPORTER", value: "jaeger" },
+    { name: "OTEL_TRACES_SAMPLER", value: "sometimes" },
+    { name: "OTEL_TRACES_SAMPLER_ARG", value: "2" },
     { name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: "not a url" },
   ])("a setting that cannot be followed stops the start and is named: $name", ({ name, value }) =>
     Effect.gen(function* () {

@@ -3,9 +3,10 @@
  * others by the network that they come from. So are credentials that are refused: where too many different ones come from,
  * those that are not known yet are not even looked at. `admin` is counted and never refused.
  */
-import { Clock, Context, Effect, Layer, Metric, type Redacted } from "effect"
+import { Clock, Context, Effect, Layer, type Redacted } from "effect"
 import { clientNetwork } from "../../security/ClientNetwork.ts"
 import type { Principal, Tier } from "../../security/Principal.ts"
+import { counterOf, gauge } from "../../telemetry/Instruments.ts"
 import { RateLimitExceededProblem } from "../AccessProblems.ts"
 import { CurrentRequest } from "../RequestIdentity.ts"
 import { addressKey, LimitsStore, type LimitsStoreStats } from "./LimitsStore.ts"
@@ -13,19 +14,6 @@ import { type Policy, policyOf, TIERS } from "./Policy.ts"
 import { noteQuota, type Quota } from "./QuotaHeaders.ts"
 import { RefusedCredentials } from "./RefusedCredentials.ts"
 import type { CallerKind, OrderedViolation } from "./Violations.ts"
-
-const requests = (outcome: "allowed" | "refused" | "exempt") =>
-  Metric.counter("renderowl_rate_limit_requests", {
-    description: "Requests that were counted against a rate limit; exempt: beyond it, by an administrator",
-    attributes: { outcome },
-    incremental: true,
-  })
-const METRICS = { allowed: requests("allowed"), refused: requests("refused"), exempt: requests("exempt") }
-const BUCKETS = Metric.gauge("renderowl_rate_limit_buckets", {
-  description: "Callers whose rate is being counted",
-})
-/** Metrics are brought up to date this often: to do so with every request would cost as much as the check. */
-const REPORT_INTERVAL = "5 seconds"
 
 /** What is asked for, as it is declared: `GET /v1/jobs/:id`. */
 export interface LimitedRoute {
@@ -163,17 +151,22 @@ const make = Effect.fnUntraced(function* ({ anonymousTier }: RateLimitOptions) {
     return { key: addressKey(policy.name, network), policy, id: network, kind: "address" }
   }
 
-  let reported = { ...counts }
-  const report = Effect.contextWith((context: Context.Context<never>) =>
-    Effect.sync(() => {
-      for (const outcome of ["allowed", "refused", "exempt"] as const)
-        METRICS[outcome].updateUnsafe(counts[outcome] - reported[outcome], context)
+  for (const outcome of ["allowed", "refused", "exempt"] as const) {
+    yield* counterOf({
+      name: "renderowl_rate_limit_requests_total",
+      description: "Requests that were counted against a rate limit; exempt: beyond it, by an administrator",
+      labels: { outcome },
+      read: () => counts[outcome],
+    })
+  }
+  yield* gauge({
+    name: "renderowl_rate_limit_buckets",
+    description: "Callers whose rate is being counted",
+    read: () => {
       const { addresses, callers } = storeStats()
-      BUCKETS.updateUnsafe(addresses + callers, context)
-      reported = { ...counts }
-    }),
-  )
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(REPORT_INTERVAL), report)))
+      return addresses + callers
+    },
+  })
 
   const limits: RateLimits = {
     admit: (principal, route) => {

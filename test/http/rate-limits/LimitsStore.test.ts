@@ -119,7 +119,7 @@ describe("what callers have used", () => {
       const counted = Effect.map(Metric.snapshot, (metrics) =>
         Object.fromEntries(
           metrics
-            .filter(({ id }) => id === "renderowl_rate_limit_requests")
+            .filter(({ id }) => id === "renderowl_rate_limit_requests_total")
             .map((metric) => [
               metric.attributes?.["outcome"],
               Number((metric.state as { readonly count: number | bigint }).count),
