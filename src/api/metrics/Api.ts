@@ -9,7 +9,9 @@ export class MetricsApi extends HttpApiGroup.make("metrics")
   .add(
     HttpApiEndpoint.get("scrape", "/metrics", {
       success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain" })),
-    }).annotateMerge(requireScopes("admin")),
+    })
+      .annotate(OpenApi.Summary, "What is measured, in the text format of Prometheus")
+      .annotateMerge(requireScopes("admin")),
   )
   .middleware(Authorization)
   .annotateMerge(
