@@ -11,6 +11,7 @@ import { InvalidSignatureProblem, UnauthorizedProblem } from "./AccessProblems.t
 import { Authorization, authorizationProblems } from "./Authorization.ts"
 import { InternalCallers } from "./InternalCallers.ts"
 import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
+import { recognised } from "./RequestIdentity.ts"
 import { securityProblems } from "./SecurityProblems.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
@@ -99,11 +100,14 @@ const currentRequest = Effect.withFiber<Request>((fiber) =>
 
 /** Counted like that of anybody who is recognised; internal callers hold `admin`, and are never refused for it. */
 const serve = (principal: Principal, { endpoint, handler, limits }: Call) =>
-  Effect.flatMap(limits.admit(principal, endpoint), (refusal) =>
-    refusal === undefined
-      ? Effect.provideService(handler, CurrentPrincipal, principal)
-      : HttpServerRespondable.toResponse(refusal),
-  )
+  Effect.withFiber<Response, Types.unhandled>((fiber) => {
+    recognised(fiber, principal.id)
+    return Effect.flatMap(limits.admit(principal, endpoint), (refusal) =>
+      refusal === undefined
+        ? Effect.provideService(handler, CurrentPrincipal, principal)
+        : HttpServerRespondable.toResponse(refusal),
+    )
+  })
 
 /** Counted by where it comes from. */
 const refuse = (

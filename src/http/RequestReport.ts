@@ -29,7 +29,8 @@ export const report = (
 ): void => {
   if (!observer.hears("request")) return
   const { fiber, identity, request, scope, startedAt } = exchange
-  const { socket } = request.source as IncomingMessage
+  // One that a request of a batch stands for has the connection of the batch, or none.
+  const { socket } = request.source as { readonly socket: IncomingMessage["socket"] | undefined }
   const answeredAt = performance.now()
   const { body } = response
   // Now: when a stream has ended, the fiber's context is no longer that of its route.
@@ -40,7 +41,8 @@ export const report = (
     observer.tell("request", {
       method: request.method,
       route: matched?.route.path,
-      status: streamedMs === undefined && socket.destroyed ? CLIENT_CLOSED_REQUEST : response.status,
+      status:
+        streamedMs === undefined && socket?.destroyed === true ? CLIENT_CLOSED_REQUEST : response.status,
       durationMs: answeredAt - startedAt,
       streamedMs,
       bytes,
@@ -53,11 +55,11 @@ export const report = (
   }
   if (request.method === "HEAD" || body._tag === "Empty") return finished(undefined, 0)
   if (body._tag === "Uint8Array") return finished(undefined, body.contentLength)
-  const sentBefore = socket.bytesWritten
+  const sentBefore = socket?.bytesWritten ?? 0
   Effect.runSync(
     Scope.addFinalizer(
       scope,
-      Effect.sync(() => finished(performance.now() - answeredAt, socket.bytesWritten - sentBefore)),
+      Effect.sync(() => finished(performance.now() - answeredAt, (socket?.bytesWritten ?? 0) - sentBefore)),
     ),
   )
 }

@@ -20,7 +20,8 @@ const SIGNED = new Set(["POST /v1/renders/{id}/progress"])
 
 const schemesOf = (name: string): Array<string> => {
   if (SIGNED.has(name)) return ["signature"]
-  return name.includes(" /internal/") ? ["signature", "bearer", "apiKey"] : ["bearer", "apiKey"]
+  const isOperators = name.includes(" /internal/") || name === "GET /metrics"
+  return isOperators ? ["signature", "bearer", "apiKey"] : ["bearer", "apiKey"]
 }
 
 const routes = Effect.gen(function* () {

@@ -3,7 +3,8 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
-import { Authorization, requireScopes } from "../../http/Authorization.ts"
+import { requireScopes } from "../../http/Authorization.ts"
+import { InternalAuthorization } from "../../http/InternalAuthorization.ts"
 
 export class MetricsApi extends HttpApiGroup.make("metrics")
   .add(
@@ -13,7 +14,7 @@ export class MetricsApi extends HttpApiGroup.make("metrics")
       .annotate(OpenApi.Summary, "What is measured, in the text format of Prometheus")
       .annotateMerge(requireScopes("admin")),
   )
-  .middleware(Authorization)
+  .middleware(InternalAuthorization)
   .annotateMerge(
     OpenApi.annotations({
       title: "Metrics",
