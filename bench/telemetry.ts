@@ -20,7 +20,8 @@ const CONNECTIONS = 64
 /** Requests of one measurement: about a third of a second. */
 const REQUESTS = 2_000
 const ROUNDS = 21
-const WARM_UP_ROUNDS = 4
+/** Spans of a tenth of the requests are compiled late. */
+const WARM_UP_ROUNDS = 20
 /** DESIGN: full telemetry costs less than a tenth. */
 const COST_MAX = 1.1
 const DELAY_MS = 364 * 24 * 3_600_000
