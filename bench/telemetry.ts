@@ -25,24 +25,15 @@ const WARM_UP_ROUNDS = 20
 /** DESIGN: full telemetry costs less than a tenth. */
 const COST_MAX = 1.1
 const DELAY_MS = 364 * 24 * 3_600_000
-/** Of `/proc/<pid>/stat`: hundredths of a second, on every Linux. */
-const TICKS_PER_SECOND = 100
-const MICROS_PER_SECOND = 1e6
 
 const scriptOf = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 const job = JSON.stringify({ type: "system:echo", payload: "a day at the harbour", delay_ms: DELAY_MS })
 
-/** Microseconds of processor time that a process has taken. */
-const cpuMicros = (pid: number): number => {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  return ((Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND) * MICROS_PER_SECOND
-}
-
 interface Contender {
   readonly name: string
-  readonly pid: number
+  /** Microseconds of the processor so far; 0 where nobody can tell. */
+  readonly processorUs: () => number
   readonly headers: Readonly<Record<string, string>>
   readonly send: (request: HttpLoad.Request, count: number) => Effect.Effect<void>
 }
@@ -54,14 +45,14 @@ const open = Effect.fnUntraced(function* (
 ) {
   const dataDir = join(folder, name.replaceAll(/\W+/g, "-"))
   mkdirSync(dataDir)
-  const { pid, port } = yield* ServerProcess.launch(scriptOf("../src/main.ts"), ["serve"], {
+  const { port, processorUs = () => 0 } = yield* ServerProcess.start(scriptOf("../src/main.ts"), ["serve"], {
     DATA_DIR: dataDir,
     PORT: "0",
     ...env,
   })
   const contender: Contender = {
     name,
-    pid,
+    processorUs,
     headers: {
       "Content-Type": "application/json",
       Authorization: `Bearer ${readFileSync(join(dataDir, "admin.key"), "utf8").trim()}`,
@@ -83,12 +74,12 @@ const measure = Effect.fnUntraced(function* (
     for (let turn = 0; turn < contenders.length; turn++) {
       const index = (turn + Math.abs(round)) % contenders.length
       const contender = contenders[index]!
-      const before = cpuMicros(contender.pid)
+      const before = contender.processorUs()
       const start = performance.now()
       yield* contender.send(requestOf(contender), REQUESTS)
       if (round < 0) continue
       perSecond[index]!.push(REQUESTS / ((performance.now() - start) / 1_000))
-      cpu[index]! += cpuMicros(contender.pid) - before
+      cpu[index]! += contender.processorUs() - before
     }
   }
   return contenders.map((_, index) => ({
@@ -102,8 +93,8 @@ export const telemetry: Benchmark<unknown> = {
   ceiling: "without",
   run: Effect.fnUntraced(function* (note) {
     const folder = yield* benchFolder
-    const collector = yield* ServerProcess.start(scriptOf("./support/Collector.ts"))
-    const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector}` }
+    const { port } = yield* ServerProcess.start(scriptOf("./support/Collector.ts"))
+    const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` }
     const contenders = [
       yield* open("nothing", folder, { LOG_LEVEL: "none", METRICS: "off" }),
       yield* open("logs and metrics", folder, {}),
