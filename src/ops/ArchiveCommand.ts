@@ -1,15 +1,17 @@
 /**
  * `db archive`: moves old finished jobs to the archive by hand, as the server does every hour when `ARCHIVE_AFTER` is set.
  */
-import { Console, Duration, Effect, Option, Schema } from "effect"
+import { Duration, Effect, Option, Runtime, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Config from "../Config.ts"
 import { Retention, type RetentionReport } from "../jobs/Retention.ts"
 import * as RenderOwl from "../RenderOwl.ts"
+import { dryRun, json, number, print, USAGE } from "./CommandLine.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 
 /** Nobody has said how old a job must be. */
-class NoAge extends Schema.TaggedError<NoAge>()("NoAge", {}) {
+export class NoAge extends Schema.TaggedError<NoAge>()("NoAge", {}) {
+  override readonly [Runtime.errorExitCode] = USAGE
   override get message() {
     return 'say which jobs: --older-than "30 days", or set ARCHIVE_AFTER'
   }
@@ -23,9 +25,10 @@ export const archiveCommand = Command.make(
       Flag.withDescription("How long ago they must have ended, such as 30 days (default: ARCHIVE_AFTER)"),
       Flag.optional,
     ),
-    dryRun: Flag.Boolean("dry-run").pipe(Flag.withDefault(false), Flag.withDescription("Only count them")),
+    dryRun,
+    json,
   },
-  Effect.fn(function* ({ dryRun, olderThan: wanted }) {
+  Effect.fn(function* ({ dryRun, json, olderThan: wanted }) {
     const settings = yield* Config.load
     const olderThan = Option.getOrElse(wanted, () => settings.archiveAfter)
     if (olderThan === undefined) return yield* new NoAge()
@@ -39,7 +42,9 @@ export const archiveCommand = Command.make(
         }),
       ),
     )
-    yield* Console.log(dryRun ? wouldMove(report, olderThan) : hasMoved(report, settings.archivePath))
+    yield* print(json, { dryRun, archive: settings.archivePath, ...report }, () =>
+      dryRun ? wouldMove(report, olderThan) : hasMoved(report, settings.archivePath),
+    )
   }),
 ).pipe(
   Command.withDescription(
@@ -47,7 +52,6 @@ export const archiveCommand = Command.make(
   ),
 )
 
-const number = (value: number): string => value.toLocaleString("en")
 const jobs = (count: number): string => `${number(count)} ${count === 1 ? "job" : "jobs"}`
 
 const wouldMove = ({ ripe }: RetentionReport, olderThan: Duration.Duration): string =>

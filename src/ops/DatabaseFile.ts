@@ -38,6 +38,9 @@ export class SchemaOutdated extends Schema.TaggedError<SchemaOutdated>()("Schema
   }
 }
 
+/** Why a command cannot begin with a database. */
+export type DatabaseProblem = NoDatabase | SchemaOutdated | MigrationError
+
 /** Opens a database for a scope. */
 export const open = (options: SqliteOptions): Effect.Effect<SqliteDatabase, SqlError, Scope.Scope> =>
   Effect.acquireRelease(

@@ -1,38 +1,21 @@
 /**
  * `db verify`, `db rebuild` and `db archive`: whether the rows are what the journal says, and making them so.
  */
-import { Console, Effect, Schema } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Console, Effect } from "effect"
+import { Command } from "effect/cli"
 import * as Config from "../Config.ts"
 import { eventTypes, projections, snapshotKinds } from "../EventModel.ts"
 import { archiveCommand } from "./ArchiveCommand.ts"
+import { counted, dryRun, json, number, progress } from "./CommandLine.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
-import type { Fault } from "./Findings.ts"
-import { showProgress } from "./Progress.ts"
+import { DatabaseFaulty, faultText } from "./Findings.ts"
+import { integrityCommand } from "./IntegrityCommand.ts"
 import { rebuild, type Rebuilt } from "./Rebuild.ts"
+import { statsCommand } from "./StatsCommand.ts"
 import { isSame } from "./TableDiff.ts"
 import { type EventModel, isMendable, type Verification, verify } from "./Verify.ts"
 
 const model: EventModel = { eventTypes, projections: () => projections(), snapshotKinds }
-
-/** The database is not what its journal says. */
-class DatabaseFaulty extends Schema.TaggedError<DatabaseFaulty>()("DatabaseFaulty", {
-  filename: Schema.String,
-  faults: Schema.Int,
-  mendable: Schema.Boolean,
-}) {
-  override get message(): string {
-    const hint = this.mendable ? "; npm run db -- rebuild makes the rows anew" : ""
-    return `${this.faults} ${this.faults === 1 ? "fault" : "faults"} in ${this.filename}${hint}`
-  }
-}
-
-const json = Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("Print one JSON object"))
-
-const progress = Effect.acquireRelease(
-  Effect.sync(() => showProgress(process.stderr)),
-  (shown) => Effect.sync(() => shown.close()),
-)
 
 const examine = Effect.gen(function* () {
   const { archivePath, queueDbPath } = yield* Config.load
@@ -41,11 +24,7 @@ const examine = Effect.gen(function* () {
 }).pipe(Effect.scoped)
 
 const refusal = (verification: Verification): DatabaseFaulty =>
-  new DatabaseFaulty({
-    filename: verification.database,
-    faults: verification.faults.reduce((sum, { count }) => sum + count, 0),
-    mendable: isMendable(verification),
-  })
+  DatabaseFaulty.of(verification.database, verification.faults, isMendable(verification))
 
 const verifyCommand = Command.make(
   "verify",
@@ -65,10 +44,7 @@ const rebuildCommand = Command.make(
   "rebuild",
   {
     json,
-    dryRun: Flag.Boolean("dry-run").pipe(
-      Flag.withDefault(false),
-      Flag.withDescription("Only say what would change"),
-    ),
+    dryRun,
   },
   Effect.fn(function* ({ dryRun, json }) {
     if (dryRun) {
@@ -95,12 +71,8 @@ const rebuildCommand = Command.make(
 /** Commands about the database as a whole. */
 export const dbCommand = Command.make("db").pipe(
   Command.withDescription("Verifies and rebuilds the database, and archives what is old"),
-  Command.withSubcommands([verifyCommand, rebuildCommand, archiveCommand]),
+  Command.withSubcommands([statsCommand, integrityCommand, verifyCommand, rebuildCommand, archiveCommand]),
 )
-
-const number = (value: number): string => value.toLocaleString("en")
-
-const counted = (count: number, what: string): string => `${number(count)} ${what}${count === 1 ? "" : "s"}`
 
 const sizeText = ({ events, snapshots, streams, tables }: Verification): string =>
   [
@@ -108,12 +80,6 @@ const sizeText = ({ events, snapshots, streams, tables }: Verification): string 
     `${counted(tables.length, "table")}`,
     `${counted(snapshots, "snapshot")}`,
   ].join(", ")
-
-const faultText = ({ check, count, examples, subject }: Fault): ReadonlyArray<string> => [
-  `${subject}: ${counted(count, check === "table" ? "wrong row" : "fault")}`,
-  ...examples.map((example) => `  ${example}`),
-  ...(count > examples.length ? [`  and ${number(count - examples.length)} more`] : []),
-]
 
 const verificationText = (verification: Verification): string =>
   [

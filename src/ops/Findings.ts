@@ -2,6 +2,8 @@
  * What a check has found wrong: every fault is counted, and a few of each kind are spelled out, so that a database which
  * is wrong in a million rows still gives a report that somebody can read.
  */
+import { Schema } from "effect"
+import { counted, number } from "./CommandLine.ts"
 
 /** Faults of one kind that are spelled out. */
 export const EXAMPLES_MAX = 5
@@ -11,6 +13,8 @@ const EXAMPLE_CHARACTERS_MAX = 300
 /** What was looked at. */
 export type Check =
   | "file"
+  | "foreign_key"
+  | "invariant"
   | "schema"
   | "positions"
   | "versions"
@@ -52,3 +56,30 @@ export class Findings {
 
 const shortened = (text: string): string =>
   text.length <= EXAMPLE_CHARACTERS_MAX ? text : `${text.slice(0, EXAMPLE_CHARACTERS_MAX)}…`
+
+/** Something is wrong with a database. */
+export class DatabaseFaulty extends Schema.TaggedError<DatabaseFaulty>()("DatabaseFaulty", {
+  filename: Schema.String,
+  faults: Schema.Int,
+  mendable: Schema.Boolean,
+}) {
+  override get message(): string {
+    const hint = this.mendable ? "; npm run db -- rebuild makes the rows anew" : ""
+    return `${counted(this.faults, "fault")} in ${this.filename}${hint}`
+  }
+
+  static of(filename: string, faults: ReadonlyArray<Fault>, mendable = false): DatabaseFaulty {
+    return new DatabaseFaulty({
+      filename,
+      faults: faults.reduce((sum, { count }) => sum + count, 0),
+      mendable,
+    })
+  }
+}
+
+/** A fault for people: what it is, and the examples. */
+export const faultText = ({ check, count, examples, subject }: Fault): ReadonlyArray<string> => [
+  `${subject}: ${counted(count, check === "table" ? "wrong row" : "fault")}`,
+  ...examples.map((example) => `  ${example}`),
+  ...(count > examples.length ? [`  and ${number(count - examples.length)} more`] : []),
+]

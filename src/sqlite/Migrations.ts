@@ -105,12 +105,21 @@ export const Migrations = {
     migrations: ReadonlyArray<Migration>,
   ): Effect.fn.Return<ReadonlyArray<MigrationRun>, MigrationError | SqlError> {
     yield* access("create schema_migrations", () => database.exec(CREATE_RECORDS))
+    const runs: Array<MigrationRun> = []
+    for (const migration of yield* Migrations.pending(database, migrations))
+      runs.push(yield* apply(database, migration))
+    return runs
+  }),
+
+  /** What `run` would apply, oldest first. Reads only, and refuses like `run`. */
+  pending: Effect.fnUntraced(function* (
+    database: SqliteDatabase,
+    migrations: ReadonlyArray<Migration>,
+  ): Effect.fn.Return<ReadonlyArray<Migration>, MigrationError | SqlError> {
     const records = yield* access("read schema_migrations", () => readRecords(database))
     const mismatch = firstMismatch(records, migrations)
     if (mismatch !== undefined) return yield* new MigrationError({ reason: mismatch })
-    const runs: Array<MigrationRun> = []
-    for (const migration of migrations.slice(records.length)) runs.push(yield* apply(database, migration))
-    return runs
+    return migrations.slice(records.length)
   }),
 
   /** Where every migration stands, by number. Reads only; a database without records has everything pending. */
@@ -137,6 +146,18 @@ export const Migrations = {
     migrations: ReadonlyArray<Migration>,
     steps: number,
   ): Effect.fn.Return<ReadonlyArray<MigrationRun>, MigrationError | SqlError> {
+    const runs: Array<MigrationRun> = []
+    for (const migration of yield* Migrations.undoable(database, migrations, steps))
+      runs.push(yield* undo(database, migration))
+    return runs
+  }),
+
+  /** What `rollback` would undo, newest first. Reads only, and refuses like `rollback`. */
+  undoable: Effect.fnUntraced(function* (
+    database: SqliteDatabase,
+    migrations: ReadonlyArray<Migration>,
+    steps: number,
+  ): Effect.fn.Return<ReadonlyArray<Migration>, MigrationError | SqlError> {
     const records = yield* access("read schema_migrations", () => readRecords(database))
     const mismatch = firstMismatch(records, migrations)
     if (mismatch !== undefined) return yield* new MigrationError({ reason: mismatch })
@@ -146,9 +167,7 @@ export const Migrations = {
     if (irreversible !== undefined) {
       return yield* new MigrationError({ reason: new Irreversible({ file: irreversible.file }) })
     }
-    const runs: Array<MigrationRun> = []
-    for (const migration of undone) runs.push(yield* undo(database, migration))
-    return runs
+    return undone
   }),
 }
 

@@ -149,3 +149,50 @@ describe("the database on the command line", () => {
     }).pipe(Effect.scoped),
   )
 })
+
+describe("every command of operators", () => {
+  it.live("prints one object for programs, and says by its exit code how it went", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* dataFolder
+      const code = (command: ReadonlyArray<string>) =>
+        Effect.map(run(command, { dataDir }), ({ code }) => code)
+      assert.strictEqual(yield* code(["db", "nothing"]), 2)
+      assert.strictEqual(yield* code(["db", "stats", "--nothing"]), 2)
+      assert.strictEqual(yield* code(["migrate", "rollback", "--steps", "0"]), 2)
+      assert.strictEqual(yield* code(["db", "stats"]), 1)
+
+      const printed = (command: ReadonlyArray<string>) =>
+        Effect.map(run([...command, "--json"], { dataDir }), (ended) => json(succeeded(ended)))
+      const { applied: planned, dry_run } = yield* printed(["migrate", "--dry-run"])
+      assert.isTrue(dry_run)
+      assert.deepStrictEqual(readdirSync(dataDir), [])
+      const { applied } = yield* printed(["migrate"])
+      const files = (runs: unknown) => (runs as ReadonlyArray<{ file: string }>).map(({ file }) => file)
+      assert.isNotEmpty(files(applied))
+      assert.deepStrictEqual(files(applied), files(planned))
+      const { migrations } = yield* printed(["migrate", "status"])
+      assert.isTrue(
+        (migrations as ReadonlyArray<{ state: string }>).every(({ state }) => state === "applied"),
+      )
+      assert.deepInclude(yield* printed(["db", "integrity"]), { ok: true, faults: [] })
+      assert.strictEqual(yield* code(["db", "archive"]), 2)
+      const { undone } = yield* printed(["migrate", "rollback", "--dry-run", "--steps", "2"])
+      assert.deepStrictEqual(files(undone), files(applied).toReversed().slice(0, 2))
+      assert.deepInclude(yield* printed(["db", "stats"]), { events: 0, owner: null })
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("that only reads goes along with a running server, and finds who has it", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* dataFolder
+      const { client, process } = yield* start({ dataDir })
+      yield* client.post("/v1/jobs", { type: "system:echo", payload: { n: 1 } })
+      const stats = json(succeeded(yield* run(["db", "stats", "--json"], { dataDir })))
+      assert.deepInclude(stats["owner"], { pid: process.pid })
+      assert.match(succeeded(yield* run(["db", "integrity"], { dataDir })), /\nnothing is wrong\n$/)
+      yield* process.end("SIGKILL")
+      const after = json(succeeded(yield* run(["db", "stats", "--json"], { dataDir })))
+      assert.isNull(after["owner"])
+    }).pipe(Effect.scoped),
+  )
+})
