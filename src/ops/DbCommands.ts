@@ -1,11 +1,12 @@
 /**
- * `db verify`, `db rebuild` and `db archive`: whether the rows are what the journal says, and making them so.
+ * `db`: everything about the database as a whole; here whether the rows are what the journal says, and making them so.
  */
 import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import * as Config from "../Config.ts"
 import { eventTypes, projections, snapshotKinds } from "../EventModel.ts"
 import { archiveCommand } from "./ArchiveCommand.ts"
+import { backupCommand, restoreCommand } from "./backup/BackupCommands.ts"
 import { counted, dryRun, json, number, progress } from "./CommandLine.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import { DatabaseFaulty, faultText } from "./Findings.ts"
@@ -70,8 +71,16 @@ const rebuildCommand = Command.make(
 
 /** Commands about the database as a whole. */
 export const dbCommand = Command.make("db").pipe(
-  Command.withDescription("Verifies and rebuilds the database, and archives what is old"),
-  Command.withSubcommands([statsCommand, integrityCommand, verifyCommand, rebuildCommand, archiveCommand]),
+  Command.withDescription("Looks at, proves, copies, mends and keeps small the database"),
+  Command.withSubcommands([
+    statsCommand,
+    integrityCommand,
+    backupCommand,
+    restoreCommand,
+    verifyCommand,
+    rebuildCommand,
+    archiveCommand,
+  ]),
 )
 
 const sizeText = ({ events, snapshots, streams, tables }: Verification): string =>

@@ -4,7 +4,7 @@
  */
 import { Clock, Effect, Option, type Scope } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { existsSync, statfsSync, statSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { hostname } from "node:os"
 import { dirname } from "node:path"
 import type { JobStatus } from "../jobs/JobState.ts"
@@ -18,6 +18,7 @@ import { type DatabaseOwner, Ownership } from "../sqlite/Ownership.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { toSqlError } from "../sqlite/SqliteError.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
+import { type DiskSpace, diskOf } from "./DiskSpace.ts"
 import type { OnProgress } from "./Progress.ts"
 
 /** Positions that are counted in one go. */
@@ -77,7 +78,7 @@ export interface Stats {
   readonly freePages: number
   /** Whom its note names, as far as that process is still there. */
   readonly owner: DatabaseOwner | null
-  readonly disk: { readonly freeBytes: number; readonly totalBytes: number }
+  readonly disk: DiskSpace
   /** The newest position. */
   readonly head: number
   /** In the journal, without the archive. */
@@ -246,12 +247,6 @@ const archiveAttempt = <A>(file: string, body: () => A): Effect.Effect<A, Archiv
   Effect.try({ try: body, catch: (cause) => toArchiveError(file, cause) })
 
 const fileBytes = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
-
-/** What the file system of a folder has left for those who are not root. */
-export const diskOf = (folder: string): Stats["disk"] => {
-  const { bavail, blocks, bsize } = statfsSync(folder)
-  return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
-}
 
 /** A killed owner leaves its note behind: on this host it is asked whether it lives. */
 const presentOwner = (filename: string): Effect.Effect<DatabaseOwner | null> =>

@@ -4,7 +4,7 @@
  * keeps prepared statements, and runs all-or-nothing transactions. It throws node:sqlite's own errors;
  * `toSqlError` turns them into typed ones at the edge to Effect.
  */
-import { constants, DatabaseSync, type StatementSync } from "node:sqlite"
+import { backup, constants, DatabaseSync, type StatementSync } from "node:sqlite"
 import { isIoError } from "./SqliteError.ts"
 import { STATEMENT_CACHE_CAPACITY, StatementCache, type StatementCacheStats } from "./StatementCache.ts"
 
@@ -167,6 +167,25 @@ export class SqliteDatabase {
     } finally {
       this.#native.setAuthorizer(null)
     }
+  }
+
+  /**
+   * Copies the database page by page to a new file, on SQLite's thread pool. Within a read transaction of this connection
+   * the copy is what that transaction sees, whatever others write meanwhile; without one, each write of another
+   * connection starts it anew. What `onProgress` throws ends it; the connection must stay open until then.
+   */
+  async copyTo(
+    path: string,
+    options: {
+      readonly pagesTogether: number
+      readonly onProgress: (done: number, total: number) => void
+    },
+  ): Promise<void> {
+    const { onProgress, pagesTogether } = options
+    await backup(this.#native, path, {
+      rate: pagesTogether,
+      progress: ({ remainingPages, totalPages }) => onProgress(totalPages - remainingPages, totalPages),
+    })
   }
 
   /** Closes the connection; the last one on a file checkpoints its write-ahead log. Closing twice does nothing. */
