@@ -43,7 +43,7 @@ export const SELECT_PROCESSING = `SELECT e.stream
  */
 export const SELECT_FIRST_OF_KEYS = `SELECT wanted.key AS asked, ${READY_COLUMNS}
   FROM json_each(?2) wanted
-    JOIN job_types t ON t.name = wanted.value ->> 0
+    CROSS JOIN job_types t ON t.name = wanted.value ->> 0
     CROSS JOIN jobs j INDEXED BY jobs_keyed
       ON j.queue = ?1 AND j.type = t.id AND j.priority = wanted.value ->> 1
         AND j.concurrency_key = wanted.value ->> 2 AND j.status IN (0, 6) AND j.status = 0

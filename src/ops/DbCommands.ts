@@ -11,6 +11,7 @@ import { counted, dryRun, json, number, progress } from "./CommandLine.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import { DatabaseFaulty, faultText } from "./Findings.ts"
 import { integrityCommand } from "./IntegrityCommand.ts"
+import { optimiseCommand } from "./OptimiseCommand.ts"
 import { rebuild, type Rebuilt } from "./Rebuild.ts"
 import { statsCommand } from "./StatsCommand.ts"
 import { isSame } from "./TableDiff.ts"
@@ -75,6 +76,7 @@ export const dbCommand = Command.make("db").pipe(
   Command.withSubcommands([
     statsCommand,
     integrityCommand,
+    optimiseCommand,
     backupCommand,
     restoreCommand,
     verifyCommand,
