@@ -52,6 +52,8 @@ export class Retention extends Context.Service<
     readonly run: (options: {
       readonly olderThan: Duration.Input
       readonly dryRun?: boolean | undefined
+      /** Told how many have been dealt with so far. */
+      readonly onMoved?: ((jobs: number) => void) | undefined
     }) => Effect.Effect<RetentionReport, RetentionError>
   }
 >()("renderowl/jobs/Retention") {
@@ -78,7 +80,11 @@ export class Retention extends Context.Service<
         }
       })
 
-      const run: Retention["Service"]["run"] = Effect.fn("Retention.run")(function* ({ dryRun, olderThan }) {
+      const run: Retention["Service"]["run"] = Effect.fn("Retention.run")(function* ({
+        dryRun,
+        olderThan,
+        onMoved,
+      }) {
         const endedBefore = (yield* Clock.currentTimeMillis) - Duration.toMillis(olderThan)
         let ripe = 0
         let moved = NOTHING_MOVED
@@ -96,6 +102,7 @@ export class Retention extends Context.Service<
           if (waiting.length === 0 || (waiting.length < MOVED_TOGETHER && next !== undefined)) continue
           moved = addMoved(moved, yield* archive.move(waiting))
           waiting = []
+          onMoved?.(ripe)
         }
         return { ripe, ...moved }
       })

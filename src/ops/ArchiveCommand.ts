@@ -17,14 +17,17 @@ export class NoAge extends Schema.TaggedError<NoAge>()("NoAge", {}) {
   }
 }
 
+/** How old jobs must be. */
+export const olderThanFlag = Flag.String("older-than").pipe(
+  Flag.withSchema(Config.ArchiveAge),
+  Flag.withDescription("How long ago they must have ended, such as 30 days (default: ARCHIVE_AFTER)"),
+  Flag.optional,
+)
+
 export const archiveCommand = Command.make(
   "archive",
   {
-    olderThan: Flag.String("older-than").pipe(
-      Flag.withSchema(Config.ArchiveAge),
-      Flag.withDescription("How long ago they must have ended, such as 30 days (default: ARCHIVE_AFTER)"),
-      Flag.optional,
-    ),
+    olderThan: olderThanFlag,
     dryRun,
     json,
   },

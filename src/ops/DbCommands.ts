@@ -7,6 +7,7 @@ import * as Config from "../Config.ts"
 import { eventTypes, projections, snapshotKinds } from "../EventModel.ts"
 import { archiveCommand } from "./ArchiveCommand.ts"
 import { backupCommand, restoreCommand } from "./backup/BackupCommands.ts"
+import { cleanupCommand } from "./CleanupCommand.ts"
 import { counted, dryRun, json, number, progress } from "./CommandLine.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import { DatabaseFaulty, faultText } from "./Findings.ts"
@@ -76,6 +77,7 @@ export const dbCommand = Command.make("db").pipe(
   Command.withSubcommands([
     statsCommand,
     integrityCommand,
+    cleanupCommand,
     optimiseCommand,
     backupCommand,
     restoreCommand,

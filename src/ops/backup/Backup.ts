@@ -22,6 +22,7 @@ import * as DatabaseFile from "../DatabaseFile.ts"
 import { diskOf } from "../DiskSpace.ts"
 import type { OnProgress } from "../Progress.ts"
 import type { EventModel } from "../Verify.ts"
+import { PARTIAL_BACKUP } from "./DraftNames.ts"
 import { syncPath, writeDurably } from "./DurableFile.ts"
 import { ARCHIVE_FILE, DATABASE_FILE, encodeManifest, FORMAT, Manifest, MANIFEST_FILE } from "./Manifest.ts"
 import { type CopyFaulty, proofOf, prove, sumOf } from "./Proof.ts"
@@ -142,7 +143,7 @@ const draftOf = (folder: string) =>
   Effect.acquireRelease(
     onDisk(folder, () => {
       mkdirSync(dirname(folder), { recursive: true })
-      return mkdtempSync(`${folder}.partial-`)
+      return mkdtempSync(folder + PARTIAL_BACKUP)
     }),
     (draft) => Effect.sync(() => rmSync(draft, { recursive: true, force: true })),
   )

@@ -16,6 +16,7 @@ import * as DatabaseFile from "../DatabaseFile.ts"
 import type { OnProgress } from "../Progress.ts"
 import type { EventModel } from "../Verify.ts"
 import { type NoRoom, requireRoom } from "./Backup.ts"
+import { RESTORING } from "./DraftNames.ts"
 import { type FileSum, syncPath } from "./DurableFile.ts"
 import { ARCHIVE_FILE, DATABASE_FILE, type Manifest, type NotABackup, readManifest } from "./Manifest.ts"
 import { type CopyFaulty, proofOf, prove, sumOf } from "./Proof.ts"
@@ -172,7 +173,7 @@ const replace = Effect.fnUntraced(function* (
   })
 })
 
-const draftOf = (target: string): string => `${target}.restoring`
+const draftOf = (target: string): string => target + RESTORING
 
 const withLog = (path: string): ReadonlyArray<string> => [path, `${path}-wal`, `${path}-shm`]
 
