@@ -15,6 +15,7 @@ import * as Config from "./Config.ts"
 import { exitCode } from "./ops/CommandLine.ts"
 import { dbCommand } from "./ops/DbCommands.ts"
 import { jobCommand } from "./ops/JobCommands.ts"
+import { loadCommand } from "./ops/load/LoadCommand.ts"
 import { migrateCommand } from "./ops/MigrateCommands.ts"
 import { scrub } from "./telemetry/Redaction.ts"
 import * as UncaughtErrors from "./telemetry/UncaughtErrors.ts"
@@ -51,7 +52,7 @@ const serve = Command.make(
 
 const renderowl = Command.make("renderowl").pipe(
   Command.withDescription("Durable jobs and video renders behind an HTTP API"),
-  Command.withSubcommands([serve, migrateCommand, dbCommand, jobCommand]),
+  Command.withSubcommands([serve, migrateCommand, dbCommand, jobCommand, loadCommand]),
 )
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

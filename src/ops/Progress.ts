@@ -8,6 +8,8 @@ export interface Progress {
   readonly task: string
   readonly done: number
   readonly total: number
+  /** What else there is to say. */
+  readonly note?: string | undefined
 }
 
 export type OnProgress = (progress: Progress) => void
@@ -52,10 +54,12 @@ const fraction = ({ done, total }: Progress): number => (total === 0 ? 1 : Math.
 const amount = ({ done, total }: Progress): string =>
   total <= 1 ? "" : ` ${done.toLocaleString("en")} of ${total.toLocaleString("en")}`
 
+const noted = ({ note }: Progress): string => (note === undefined ? "" : `: ${note}`)
+
 const bar = (progress: Progress): string => {
   const full = Math.round(fraction(progress) * BAR_CHARACTERS)
   const percent = String(Math.floor(fraction(progress) * 100)).padStart(3)
-  return `${"█".repeat(full)}${"░".repeat(BAR_CHARACTERS - full)} ${percent} % ${progress.task}${amount(progress)}`
+  return `${"█".repeat(full)}${"░".repeat(BAR_CHARACTERS - full)} ${percent} % ${progress.task}${amount(progress)}${noted(progress)}`
 }
 
-const line = (progress: Progress): string => `${progress.task}${amount(progress)}`
+const line = (progress: Progress): string => `${progress.task}${amount(progress)}${noted(progress)}`
