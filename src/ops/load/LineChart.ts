@@ -7,7 +7,7 @@ import { escape } from "../../security/HtmlText.ts"
 const WIDTH = 720
 const HEIGHT = 240
 const LEFT = 64
-const RIGHT = 12
+const RIGHT = 28
 const TOP = 12
 const BOTTOM = 32
 /** Marks on the axis of values. */
@@ -17,8 +17,8 @@ const TITLES_MAX = 120
 
 export interface Line {
   readonly name: string
-  /** As many as there are places. */
-  readonly values: ReadonlyArray<number>
+  /** As many as there are places; null where there is nothing to say, and the line is broken. */
+  readonly values: ReadonlyArray<number | null>
 }
 
 export interface LineChart {
@@ -34,7 +34,9 @@ export interface LineChart {
 
 /** The chart, with its legend. */
 export const lineChart = ({ format, label, lines, marked, places }: LineChart): string => {
-  const top = niceTop(Math.max(0, ...lines.flatMap(({ values }) => values)))
+  const valueText = (value: number | null | undefined) =>
+    typeof value === "number" ? format(value) : "nothing"
+  const top = niceTop(Math.max(0, ...lines.flatMap(({ values }) => values.map((value) => value ?? 0))))
   const x = (place: number) =>
     LEFT + (places.length < 2 ? 0.5 : place / (places.length - 1)) * (WIDTH - LEFT - RIGHT)
   const y = (value: number) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM)
@@ -47,19 +49,22 @@ export const lineChart = ({ format, label, lines, marked, places }: LineChart): 
     (place) =>
       `<text class="tick" x="${round(x(place))}" y="${HEIGHT - 10}" text-anchor="middle">${escape(places[place] ?? "")}</text>`,
   )
-  const drawn = lines.map(({ values }, i) => {
-    const points = values.map((value, place) => `${round(x(place))},${round(y(value))}`)
-    return points.length === 1
-      ? `<circle class="line${i}" cx="${points[0]!.split(",")[0]}" cy="${points[0]!.split(",")[1]}" r="3"/>`
-      : `<polyline class="line${i}" points="${points.join(" ")}"/>`
-  })
+  const drawn = lines.flatMap(({ values }, i) =>
+    unbroken(values).map((part) => {
+      const points = part.map(({ place, value }) => `${round(x(place))},${round(y(value))}`)
+      const [cx, cy] = points[0]!.split(",")
+      return points.length === 1
+        ? `<circle class="line${i}" cx="${cx}" cy="${cy}" r="2"/>`
+        : `<polyline class="line${i}" points="${points.join(" ")}"/>`
+    }),
+  )
   const step = Math.max(1, Math.ceil(places.length / TITLES_MAX))
   const width = ((WIDTH - LEFT - RIGHT) / Math.max(1, places.length - 1)) * step
   const titles = places.flatMap((name, place) =>
     place % step === 0
       ? [
           `<rect class="place" x="${round(x(place) - width / 2)}" y="${TOP}" width="${round(width)}" height="${HEIGHT - TOP - BOTTOM}"><title>${escape(
-            [name, ...lines.map((line) => `${line.name}: ${format(line.values[place] ?? 0)}`)].join("\n"),
+            [name, ...lines.map((line) => `${line.name}: ${valueText(line.values[place])}`)].join("\n"),
           )}</title></rect>`,
         ]
       : [],
@@ -78,7 +83,28 @@ export const lineChart = ({ format, label, lines, marked, places }: LineChart): 
   ].join("\n")
 }
 
-/** The next of 1, 2, 5 times a power of ten, so that marks are round numbers. */
+interface Point {
+  readonly place: number
+  readonly value: number
+}
+
+/** The stretches of a line that have values throughout. */
+const unbroken = (values: ReadonlyArray<number | null>): ReadonlyArray<ReadonlyArray<Point>> => {
+  const parts: Array<Array<Point>> = []
+  let isOpen = false
+  for (const [place, value] of values.entries()) {
+    if (value === null) {
+      isOpen = false
+      continue
+    }
+    if (!isOpen) parts.push([])
+    isOpen = true
+    parts.at(-1)!.push({ place, value })
+  }
+  return parts
+}
+
+/** The next of 1, 2, 4, 5, 8 times a power of ten, so that marks are round numbers. */
 const niceTop = (value: number): number => {
   if (value <= 0) return 1
   const power = 10 ** Math.floor(Math.log10(value))

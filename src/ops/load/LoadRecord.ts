@@ -18,10 +18,10 @@ export interface LoadPoint {
   readonly at: number
   readonly perSecond: number
   readonly errorsPerSecond: number
-  /** Milliseconds. */
-  readonly p50: number
-  readonly p95: number
-  readonly p99: number
+  /** Milliseconds; null when no answer came. */
+  readonly p50: number | null
+  readonly p95: number | null
+  readonly p99: number | null
 }
 
 export interface EndpointResult {
@@ -39,6 +39,7 @@ export class LoadRecord {
   readonly #endpoints = new Map<string, { errors: number; readonly latency: LatencyHistogram }>()
   readonly #errors = new Map<string, number>()
   readonly #points: Array<LoadPoint> = []
+  readonly #durationMs: number
   readonly #intervalMs: number
   readonly #interval = new LatencyHistogram()
   #intervalErrors = 0
@@ -46,6 +47,7 @@ export class LoadRecord {
   #errorCount = 0
 
   constructor(durationMs: number) {
+    this.#durationMs = durationMs
     this.#intervalMs = Math.max(INTERVAL_MS_MIN, durationMs / POINTS_MAX)
     this.#intervalEnd = this.#intervalMs
   }
@@ -56,7 +58,8 @@ export class LoadRecord {
     outcome: Outcome,
     times: { readonly latency: number; readonly service: number; readonly at: number },
   ): void {
-    while (times.at >= this.#intervalEnd && this.#points.length < POINTS_MAX) this.#endInterval()
+    // What comes after the end of the load belongs to its last interval.
+    while (times.at >= this.#intervalEnd && this.#intervalEnd < this.#durationMs) this.#endInterval()
     this.latency.record(times.latency)
     this.service.record(times.service)
     this.#interval.record(times.latency)
@@ -78,9 +81,9 @@ export class LoadRecord {
   }
 
   /** Closes the last interval, which may be a short one. */
-  end(atMs: number): void {
+  end(): void {
     if (this.#interval.count === 0) return
-    this.#endInterval(atMs - (this.#intervalEnd - this.#intervalMs))
+    this.#endInterval(this.#durationMs - (this.#intervalEnd - this.#intervalMs))
   }
 
   get errorCount(): number {
@@ -104,13 +107,15 @@ export class LoadRecord {
 
   #endInterval(lengthMs = this.#intervalMs): void {
     const seconds = Math.max(lengthMs, 1) / 1_000
+    const percentile = (percent: number) =>
+      this.#interval.count === 0 ? null : this.#interval.percentile(percent)
     this.#points.push({
       at: (this.#intervalEnd - this.#intervalMs + lengthMs) / 1_000,
       perSecond: this.#interval.count / seconds,
       errorsPerSecond: this.#intervalErrors / seconds,
-      p50: this.#interval.percentile(50),
-      p95: this.#interval.percentile(95),
-      p99: this.#interval.percentile(99),
+      p50: percentile(50),
+      p95: percentile(95),
+      p99: percentile(99),
     })
     this.#intervalEnd += this.#intervalMs
     this.#interval.reset()

@@ -150,8 +150,10 @@ export const percent = (share: number): string =>
   `${(share * 100).toFixed(share > 0 && share < 0.01 ? 3 : 1)} %`
 
 /** Three digits that count. */
-export const millis = (value: number): string =>
-  `${value >= 100 ? number(Math.round(value)) : value.toPrecision(3)} ms`
+export const millis = (value: number): string => {
+  if (value === 0) return "0 ms"
+  return `${value >= 100 ? number(Math.round(value)) : value.toPrecision(3)} ms`
+}
 
 export const limitText = ({ limit, name, ok, value }: LimitResult): string =>
   `${name} is ${Number(value.toPrecision(3))}, ${ok ? "within" : "beyond"} the limit of ${limit}`

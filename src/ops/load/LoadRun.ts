@@ -59,7 +59,7 @@ export const runLoad = (plan: LoadPlan): Effect.Effect<LoadRun> =>
       clearInterval(telling)
     }
     const elapsedMs = performance.now() - start
-    record.end(elapsedMs)
+    record.end()
     const { system, user } = process.cpuUsage(cpu)
     return {
       record,

@@ -116,14 +116,31 @@ describe("the record of a load", () => {
       const requests = seconds * 10
       for (let n = 0; n < requests; n++)
         record.request("GET /", undefined, { latency: 1, service: 1, at: n * 100 })
-      record.end(seconds * 1_000)
+      // One that is answered after the end.
+      record.request("GET /", undefined, { latency: 1, service: 1, at: seconds * 1_000 + 500 })
+      record.end()
       assert.isAtMost(record.points.length, 600)
       const counted = record.points.reduce(
         ({ before, sum }, { at, perSecond }) => ({ before: at, sum: sum + perSecond * (at - before) }),
         { before: 0, sum: 0 },
       )
-      assert.closeTo(counted.sum, requests, 0.001 * requests)
+      assert.closeTo(counted.sum, requests + 1, 0.001)
     }
+  })
+
+  it("says nothing of the latency of a second without an answer", () => {
+    const record = new LoadRecord(3_000)
+    record.request("GET /", undefined, { latency: 1, service: 1, at: 100 })
+    record.request("GET /", undefined, { latency: 2_000, service: 2_000, at: 2_100 })
+    record.end()
+    assert.deepStrictEqual(
+      record.points.map(({ at, p50, perSecond }) => [at, perSecond, p50]),
+      [
+        [1, 1, 1],
+        [2, 0, null],
+        [3, 1, 2_000],
+      ],
+    )
   })
 
   it("tells fifty kinds of errors and endpoints apart, and counts the others together", () => {

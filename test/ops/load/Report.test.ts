@@ -16,7 +16,7 @@ const record = (error = "503 overloaded") => {
       at: n * 10,
     })
   }
-  record.end(SECONDS * 1_000)
+  record.end()
   return record
 }
 
