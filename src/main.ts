@@ -12,7 +12,7 @@ import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import * as App from "./App.ts"
 import * as Config from "./Config.ts"
-import { exitCode } from "./ops/CommandLine.ts"
+import { exitCode, STOPPED } from "./ops/CommandLine.ts"
 import { dbCommand } from "./ops/DbCommands.ts"
 import { jobCommand } from "./ops/JobCommands.ts"
 import { loadCommand } from "./ops/load/LoadCommand.ts"
@@ -34,11 +34,15 @@ const announce = Effect.gen(function* () {
   yield* Console.log(`RenderOwl listens on ${url} (documentation: ${url}/docs)`)
 })
 
+/** A server is stopped, which is no failure; a command that is stopped has not done what it should. */
+let isServing = false
+
 const serve = Command.make(
   "serve",
   {},
   Effect.fn(function* () {
     const settings = yield* Config.load
+    isServing = true
     yield* Effect.andThen(announce, UncaughtErrors.first).pipe(
       Effect.scoped,
       Effect.provide(App.layer(settings)),
@@ -84,6 +88,6 @@ renderowl.pipe(
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain({
     disableErrorReporting: true,
-    teardown: (exit, onExit) => onExit(exitCode(exit)),
+    teardown: (exit, onExit) => onExit(exitCode(exit, isServing ? 0 : STOPPED)),
   }),
 )

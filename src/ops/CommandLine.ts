@@ -49,9 +49,13 @@ const snakeCased = (value: unknown): unknown => {
   )
 }
 
-/** The exit code of the process for how its program ended. A stop that was asked for is not a failure. */
-export const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
-  if (Exits.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return 0
+/** The exit code of a command that was stopped before its end, as shells have it for SIGINT. */
+export const STOPPED = 130
+
+/** The exit code of the process for how its program ended; `stopped` is the one for a stop that was asked for. */
+export const exitCode = (exit: Exit.Exit<unknown, unknown>, stopped: number): number => {
+  if (Exits.isSuccess(exit)) return 0
+  if (Cause.hasInterruptsOnly(exit.cause)) return stopped
   const error = Cause.squash(exit.cause)
   if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : USAGE
   return Runtime.getErrorExitCode(error)

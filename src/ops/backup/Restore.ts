@@ -5,7 +5,19 @@
  */
 import { Clock, Effect, Schema, type Scope } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, readSync, renameSync, rmSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  statSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import type { MigrationError } from "../../sqlite/MigrationError.ts"
 import { Migrations } from "../../sqlite/Migrations.ts"
@@ -222,11 +234,20 @@ const exchange = (path: string, suffix: string): ReadonlyArray<string> => {
   const copy = draftOf(path)
   if (existsSync(path)) {
     aside.unshift(path + suffix)
+    if (existsSync(copy)) likeBefore(path, copy)
     if (existsSync(copy)) linkSync(path, path + suffix)
     else renameSync(path, path + suffix)
   }
   if (existsSync(copy)) renameSync(copy, path)
   return aside
+}
+
+/** Whoever served the old file can serve the new one, also when somebody else restores it. */
+const likeBefore = (path: string, copy: string): void => {
+  const { gid, mode, uid } = statSync(path)
+  chmodSync(copy, mode)
+  const made = statSync(copy)
+  if (made.uid !== uid || made.gid !== gid) chownSync(copy, uid, gid)
 }
 
 const onDisk = <A>(path: string, body: () => A): Effect.Effect<A, SqlError> =>

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Cause, Effect, Exit, Fiber } from "effect"
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -8,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs"
@@ -166,6 +168,27 @@ describe("a backup", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.effect("that is stopped, while it copies or while it proves, leaves nothing", () =>
+    Effect.gen(function* () {
+      const { backup, filename } = yield* sample
+      for (const stage of [/^copying/, /^folding/]) {
+        let stop = () => {}
+        const taking = yield* Effect.forkChild(
+          backUp(filename, backup, {
+            pagesTogether: 1,
+            onProgress: ({ task }) => {
+              if (stage.test(task)) stop()
+            },
+          }),
+        )
+        stop = () => taking.interruptUnsafe()
+        const exit = yield* Fiber.await(taking)
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause), String(stage))
+        assert.deepStrictEqual(readdirSync(join(backup, "..")), [])
+      }
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("overwrites nothing, needs a database, and needs the archive that the journal has given to", () =>
     Effect.gen(function* () {
       const { backup, filename } = yield* sample
@@ -192,6 +215,7 @@ describe("a restore", () => {
       yield* backUp(filename, backup)
       yield* archiveJob(filename)
       writeFileSync(`${filename}.cache`, "of the other database")
+      chmodSync(filename, 0o640)
       const [events, archive] = [eventsOf(filename), readFileSync(archiveBeside(filename))]
 
       const { setAside } = yield* restore(backup, filename)
@@ -200,6 +224,7 @@ describe("a restore", () => {
       assert.deepStrictEqual(eventsOf(database!), events)
       assert.isTrue(archive.equals(readFileSync(archiveAside!)))
       assert.isFalse(existsSync(archiveBeside(filename)))
+      assert.strictEqual(statSync(filename).mode & 0o777, 0o640)
       assert.isFalse(existsSync(`${filename}.cache`))
       assert.isAbove(eventsOf(filename).length, events.length)
       assert.deepStrictEqual(yield* faultsOf(filename), [])

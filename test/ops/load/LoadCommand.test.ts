@@ -10,7 +10,7 @@ const RUN = ["load-test", "--duration", "1 second", "--no-calibrate", "--concurr
 describe("load-test on the command line", () => {
   it.live("loads a server with each scenario, without errors, and reports in words, JSON and HTML", () =>
     Effect.gen(function* () {
-      const server = yield* start({ dataDir: yield* dataFolder })
+      const server = yield* start({ dataDir: yield* dataFolder, env: { RATE_LIMITS: "off" } })
       const load = (flags: ReadonlyArray<string>) => run([...RUN, "--url", server.url, ...flags], server)
       const html = join(server.dataDir, "report.html")
       for (const scenario of ["health", "enqueue", "mixed-render"]) {
@@ -43,7 +43,7 @@ describe("load-test on the command line", () => {
 
   it.live("measures what it can do itself, and says so", () =>
     Effect.gen(function* () {
-      const server = yield* start({ dataDir: yield* dataFolder })
+      const server = yield* start({ dataDir: yield* dataFolder, env: { RATE_LIMITS: "off" } })
       const command = ["load-test", "--duration", "1 second", "--rate", "50", "--url", server.url]
       const { code, stderr, stdout } = yield* run(command, server)
       assert.strictEqual(code, 0, stderr)
