@@ -6,8 +6,8 @@
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 
-/** System calls with which SQLite changes and reads its files. It makes them on the main thread, one after the other. */
-export type Call = "pwrite64" | "pread64" | "fsync" | "ftruncate"
+/** System calls with which SQLite and a restore change and read files, on the main thread, one after the other. */
+export type Call = "pwrite64" | "pread64" | "fsync" | "ftruncate" | "link" | "rename"
 
 /** What happens instead of a call. */
 export interface Injection {

@@ -29,6 +29,13 @@ describe("progress", () => {
     assert.strictEqual(chunks.at(-1), "\r\u001B[2K")
   })
 
+  it("says what else there is to say", () => {
+    const chunks: Array<string> = []
+    const { onProgress } = showProgress({ write: (text) => chunks.push(text) }, () => 0)
+    onProgress({ task: "loading", done: 1, total: 9, note: "12 requests/s" })
+    assert.deepStrictEqual(chunks, ["loading 1 of 9: 12 requests/s\n"])
+  })
+
   it("is a plain line at the start of each task and every few seconds elsewhere", () => {
     assert.deepStrictEqual(written(false, 1_000), [
       "folding 0 of 200,000\n",
