@@ -112,15 +112,11 @@ export const Migrations = {
   }),
 
   /** What `run` would apply, oldest first. Reads only, and refuses like `run`. */
-  pending: Effect.fnUntraced(function* (
+  pending: (
     database: SqliteDatabase,
     migrations: ReadonlyArray<Migration>,
-  ): Effect.fn.Return<ReadonlyArray<Migration>, MigrationError | SqlError> {
-    const records = yield* access("read schema_migrations", () => readRecords(database))
-    const mismatch = firstMismatch(records, migrations)
-    if (mismatch !== undefined) return yield* new MigrationError({ reason: mismatch })
-    return migrations.slice(records.length)
-  }),
+  ): Effect.Effect<ReadonlyArray<Migration>, MigrationError | SqlError> =>
+    ofMatching(database, migrations, (records) => migrations.slice(records.length)),
 
   /** Where every migration stands, by number. Reads only; a database without records has everything pending. */
   status: Effect.fnUntraced(function* (
@@ -153,23 +149,34 @@ export const Migrations = {
   }),
 
   /** What `rollback` would undo, newest first. Reads only, and refuses like `rollback`. */
-  undoable: Effect.fnUntraced(function* (
+  undoable: (
     database: SqliteDatabase,
     migrations: ReadonlyArray<Migration>,
     steps: number,
-  ): Effect.fn.Return<ReadonlyArray<Migration>, MigrationError | SqlError> {
-    const records = yield* access("read schema_migrations", () => readRecords(database))
-    const mismatch = firstMismatch(records, migrations)
-    if (mismatch !== undefined) return yield* new MigrationError({ reason: mismatch })
-    const applied = migrations.slice(0, records.length)
-    const undone = applied.slice(Math.max(0, applied.length - steps)).toReversed()
-    const irreversible = undone.find((migration) => migration.down === "")
-    if (irreversible !== undefined) {
-      return yield* new MigrationError({ reason: new Irreversible({ file: irreversible.file }) })
-    }
-    return undone
-  }),
+  ): Effect.Effect<ReadonlyArray<Migration>, MigrationError | SqlError> =>
+    ofMatching(database, migrations, ({ length }) => {
+      const undone = migrations.slice(Math.max(0, length - steps), length).toReversed()
+      const irreversible = undone.find((migration) => migration.down === "")
+      if (irreversible === undefined) return undone
+      throw new MigrationError({ reason: new Irreversible({ file: irreversible.file }) })
+    }),
 }
+
+/** What follows from the records of a database, unless they do not match the files. `use` may refuse as well. */
+const ofMatching = <A>(
+  database: SqliteDatabase,
+  migrations: ReadonlyArray<Migration>,
+  use: (records: ReadonlyArray<MigrationRecord>) => A,
+): Effect.Effect<A, MigrationError | SqlError> =>
+  Effect.try({
+    try: () => {
+      const records = readRecords(database)
+      const mismatch = firstMismatch(records, migrations)
+      if (mismatch !== undefined) throw new MigrationError({ reason: mismatch })
+      return use(records)
+    },
+    catch: (cause) => (cause instanceof MigrationError ? cause : toSqlError(cause, "read schema_migrations")),
+  })
 
 const read = <A>(path: string, body: () => A): Effect.Effect<A, MigrationError> =>
   Effect.try({
