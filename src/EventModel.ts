@@ -1,8 +1,9 @@
 /**
- * What the journal may hold, and what is made of it: every event type, every inline projection and every kind of snapshot
- * of RenderOwl, in one place for whoever opens a journal – the server, and the tools that verify or rebuild it.
+ * What the journal may hold, and what is made of it: every event type, every projection and every kind of snapshot of RenderOwl, in one place for whoever opens a journal – the server, and the tools that verify or rebuild it.
  */
 import type { HostedBehavior } from "./actor/ActorSystem.ts"
+import { analyticsProjection } from "./domain/analytics/AnalyticsProjection.ts"
+import { apiUseEventTypes } from "./domain/analytics/ApiUseEvents.ts"
 import { ApiKey, ApiKeyBehavior } from "./domain/keys/ApiKey.ts"
 import { apiKeyProjection } from "./domain/keys/ApiKeyProjection.ts"
 import type { RecognisedKeys } from "./domain/keys/RecognisedKeys.ts"
@@ -15,6 +16,7 @@ import { queueEventTypes } from "./jobs/QueueBehavior.ts"
 import { Schedule, ScheduleBehavior } from "./jobs/schedules/Schedule.ts"
 import { scheduleEventTypes } from "./jobs/schedules/ScheduleEvents.ts"
 import { scheduleProjection } from "./jobs/schedules/ScheduleProjection.ts"
+import type { AsyncProjection } from "./journal/AsyncProjection.ts"
 import type { EventType } from "./journal/DomainEvent.ts"
 import type { InlineProjection } from "./journal/InlineProjection.ts"
 
@@ -25,6 +27,7 @@ export const eventTypes: ReadonlyArray<EventType> = [
   ...scheduleEventTypes,
   ...Project.events,
   ...ApiKey.events,
+  ...apiUseEventTypes,
 ]
 
 /** A replay recognises nobody. */
@@ -45,6 +48,9 @@ export const projections = (
   renderProjection(),
   apiKeyProjection(recognised),
 ]
+
+/** Every async projection. They remember what they have taken, so each journal needs its own. */
+export const asyncProjections = (): ReadonlyArray<AsyncProjection> => [analyticsProjection()]
 
 /** A kind of actor that keeps snapshots: what its ids start with, and how its state comes about. */
 export interface SnapshotKind {

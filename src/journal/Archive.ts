@@ -7,7 +7,7 @@ import { existsSync } from "node:fs"
 import { IN_MEMORY, type SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import type { StoredStream } from "./ArchiveBlock.ts"
 import { ArchiveError, ArchiveMissing } from "./ArchiveError.ts"
-import { ArchiveFile, type ArchiveMode, type BlockSize } from "./ArchiveFile.ts"
+import { type ArchivedBlock, ArchiveFile, type ArchiveMode, type BlockSize } from "./ArchiveFile.ts"
 
 /** What has left the journal: the row of `archived`. */
 export interface ArchivedTotals {
@@ -84,6 +84,11 @@ export class Archive {
   /** The file's copy of a stream, whether or not the stream has left the journal. */
   readCopy(totals: ArchivedTotals, stream: string): StoredStream | undefined {
     return this.#use(totals, (file) => file.read(stream))
+  }
+
+  /** The first block behind another one (0: the first of all), with the streams whose place is in it. */
+  blockAfter(totals: ArchivedTotals, after: number): ArchivedBlock | undefined {
+    return this.#use(totals, (file) => file.blockAfter(after))
   }
 
   /** Writes a block of these streams; it is on the disk when this returns. */

@@ -6,7 +6,14 @@
 import { existsSync, mkdirSync } from "node:fs"
 import { dirname } from "node:path"
 import { IN_MEMORY, SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
-import { decodeStream, encodeStream, packBlock, type StoredStream, unpackBlock } from "./ArchiveBlock.ts"
+import {
+  decodeStream,
+  encodeStream,
+  packBlock,
+  placesIn,
+  type StoredStream,
+  unpackBlock,
+} from "./ArchiveBlock.ts"
 import { ArchiveCorrupt, type ArchiveError, ArchiveMissing, toArchiveError } from "./ArchiveError.ts"
 
 /** Decompressed blocks that are kept, in bytes: whoever looks at one old job often looks again. */
@@ -45,6 +52,8 @@ PRAGMA user_version = ${FORMAT};
 const SELECT_PLACE = "SELECT block, place FROM streams WHERE stream = ?"
 /** Index: the primary key of blocks. */
 const SELECT_BLOCK = "SELECT size, data FROM blocks WHERE id = ?"
+/** Index: the primary key of blocks. */
+const SELECT_NEXT_BLOCK = "SELECT id, size, data FROM blocks WHERE id > ? ORDER BY id LIMIT 1"
 const INSERT_BLOCK = `INSERT INTO blocks (size, streams, events, first_position, last_position, archived_at, data)
   VALUES (?, ?, ?, ?, ?, ?, ?)`
 /** A copy whose move was never finished, and whose stream has gone on since, gives way to the whole stream. */
@@ -58,6 +67,12 @@ export type ArchiveMode = "create" | "write" | "read"
 export interface BlockSize {
   readonly bytes: number
   readonly compressedBytes: number
+}
+
+/** A block and what is in it. */
+export interface ArchivedBlock {
+  readonly id: number
+  readonly streams: ReadonlyArray<StoredStream>
 }
 
 export class ArchiveFile {
@@ -111,6 +126,25 @@ export class ArchiveFile {
       const stored = decodeStream(this.#textOf(found["block"] as number), found["place"] as number)
       if (stored.stream === stream) return stored
       throw new ArchiveCorrupt({ detail: `where ${stream} should be is ${stored.stream}` })
+    })
+  }
+
+  /**
+   * The first block behind another one, for whoever reads them all. A copy that a later one has replaced, after a move that
+   * was not finished, is left out.
+   */
+  blockAfter(after: number): ArchivedBlock | undefined {
+    return attempt(this.filename, () => {
+      const row = this.database.prepare(SELECT_NEXT_BLOCK).get(after)
+      if (row === undefined) return undefined
+      const id = row["id"] as number
+      const text = unpackBlock(row["data"] as Uint8Array, row["size"] as number)
+      const streams = placesIn(text).flatMap((place) => {
+        const stored = decodeStream(text, place)
+        const current = this.database.prepare(SELECT_PLACE).get(stored.stream)
+        return current?.["block"] === id && current["place"] === place ? [stored] : []
+      })
+      return { id, streams }
     })
   }
 

@@ -8,9 +8,11 @@ import type { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { type Archive, archivedTotals, type ArchivedTotals } from "./Archive.ts"
 import { BLOCK_BYTES, type StoredStream } from "./ArchiveBlock.ts"
 import { ArchiveCorrupt, ArchiveError, toArchiveError } from "./ArchiveError.ts"
+import { takenByAll } from "./Checkpoints.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
 import { EVENT_COLUMNS, type EventRow, fromRow, SELECT_STREAM } from "./EventRows.ts"
 import type { GroupCommit } from "./GroupCommit.ts"
+import { HistoryReader } from "./HistoryReader.ts"
 import { JournalError, StoreFailed } from "./Journal.ts"
 import { letOthersRun } from "../sqlite/EventLoop.ts"
 
@@ -44,7 +46,10 @@ export interface Moved {
   /** Of the streams' rows as JSON, and of the blocks that they became. */
   readonly bytes: number
   readonly compressedBytes: number
-  /** Streams that stayed, since they were written to meanwhile or others refer to them. */
+  /**
+   * Streams that stayed, since they were written to meanwhile, others refer to them, or an async projection has yet to read
+   * them.
+   */
   readonly stayed: number
   /** Streams that stayed, since this release cannot read one of their events. */
   readonly unreadable: number
@@ -84,6 +89,8 @@ export class JournalArchive extends Context.Service<
     readonly move: (streams: ReadonlyArray<Leaving>) => Effect.Effect<Moved, ArchiveError | JournalError>
     /** What has left the journal so far. */
     readonly totals: Effect.Effect<ArchivedTotals, JournalError>
+    /** Reads events of these types from the archive and the journal, for whoever makes rows of them. */
+    readonly history: (wanted: ReadonlySet<string>) => HistoryReader
   }
 >()("renderowl/journal/JournalArchive") {}
 
@@ -155,6 +162,8 @@ export const makeArchiving = (options: {
     let block: Array<StoredStream> = []
     let bytes = 0
     const versions = new Map(leaving.map(({ stream, version }) => [stream, version]))
+    // Looked at again when they are removed; but what cannot leave need not be written to the archive either.
+    const taken = yield* readJournal(() => takenByAll(reader))
     for (const [index, [name, version]] of [...versions].entries()) {
       if (index % READ_TOGETHER === READ_TOGETHER - 1) yield* letOthersRun
       const stored = yield* Effect.result(readJournal(() => readStored(name)))
@@ -164,7 +173,8 @@ export const makeArchiving = (options: {
         continue
       }
       if (stored.success === undefined) continue
-      if (stored.success.events.length !== version) {
+      const { events } = stored.success
+      if (events.length !== version || events.at(-1)!.position > taken) {
         moved = addMoved(moved, { ...NOTHING_MOVED, stayed: 1 })
         continue
       }
@@ -181,7 +191,12 @@ export const makeArchiving = (options: {
     return moved
   })
 
-  return JournalArchive.of({ filename: archive.filename, move, totals })
+  return JournalArchive.of({
+    filename: archive.filename,
+    move,
+    totals,
+    history: (wanted) => new HistoryReader({ journal: reader, archive, catalog, wanted }),
+  })
 }
 
 const readJournal = <A>(body: () => A): Effect.Effect<A, JournalError> =>

@@ -4,6 +4,7 @@
  */
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { countArchived } from "./Archive.ts"
+import { takenByAll } from "./Checkpoints.ts"
 import type { StoredStream } from "./ArchiveBlock.ts"
 import type { EventCatalog } from "./DomainEvent.ts"
 import { fromRow } from "./EventRows.ts"
@@ -22,7 +23,8 @@ export const DELETE_STREAMS = `DELETE FROM events
 const END_PERMITS = "DELETE FROM archiving"
 
 /**
- * Removes these streams, but for those that have other events by now or that a projection retains. Throws node:sqlite's error and `UnreadableEvent`.
+ * Removes these streams, but for those that have other events by now, that a projection retains, or that an async one has yet
+ * to take. Throws node:sqlite's error and `UnreadableEvent`.
  */
 export const removeStreams = (
   db: SqliteDatabase,
@@ -40,7 +42,10 @@ export const removeStreams = (
     )
     const eventsOf = (some: ReadonlyArray<StoredStream>) =>
       some.flatMap((stored) => stored.events.map((row) => fromRow(catalog, row)))
-    const candidates = streams.filter(({ stream }) => unchanged.has(stream))
+    const taken = takenByAll(db)
+    const candidates = streams.filter(
+      ({ events, stream }) => unchanged.has(stream) && events.at(-1)!.position <= taken,
+    )
     const all = eventsOf(candidates)
     const retained = new Set(projections.flatMap((projection) => [...(projection.retained?.(db, all) ?? [])]))
     const leaving = candidates.filter(({ stream }) => !retained.has(stream))

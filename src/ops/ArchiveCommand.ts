@@ -64,7 +64,9 @@ const hasMoved = (report: RetentionReport, archive: string): string => {
   const { bytes, compressedBytes, events, firstUnreadable, stayed, streams, unreadable } = report
   return [
     `${jobs(streams)} of ${number(events)} events moved to ${archive}, ${number(bytes)} bytes compressed to ${number(compressedBytes)}`,
-    ...(stayed > 0 ? [`${jobs(stayed)} stayed, since other jobs wait for them`] : []),
+    ...(stayed > 0
+      ? [`${jobs(stayed)} stayed, since other jobs wait for them or the analytics have yet to read them`]
+      : []),
     ...(unreadable > 0
       ? [`${jobs(unreadable)} stayed, since this release cannot read them: ${firstUnreadable}`]
       : []),

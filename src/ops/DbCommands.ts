@@ -4,7 +4,7 @@
 import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import * as Config from "../Config.ts"
-import { eventTypes, projections, snapshotKinds } from "../EventModel.ts"
+import { asyncProjections, eventTypes, projections, snapshotKinds } from "../EventModel.ts"
 import { archiveCommand } from "./ArchiveCommand.ts"
 import { backupCommand, restoreCommand } from "./backup/BackupCommands.ts"
 import { cleanupCommand } from "./CleanupCommand.ts"
@@ -18,7 +18,7 @@ import { statsCommand } from "./StatsCommand.ts"
 import { isSame } from "./TableDiff.ts"
 import { type EventModel, isMendable, type Verification, verify } from "./Verify.ts"
 
-const model: EventModel = { eventTypes, projections: () => projections(), snapshotKinds }
+const model: EventModel = { eventTypes, projections: () => projections(), asyncProjections, snapshotKinds }
 
 const examine = Effect.gen(function* () {
   const { archivePath, queueDbPath } = yield* Config.load
@@ -56,12 +56,12 @@ const rebuildCommand = Command.make(
       const isInTheWay = verification.faults.some(({ check }) => check !== "table" && check !== "snapshots")
       return isInTheWay ? yield* refusal(verification) : undefined
     }
-    const { queueDbPath } = yield* Config.load
+    const { archivePath, queueDbPath } = yield* Config.load
     yield* DatabaseFile.requireFile(queueDbPath)
     const database = yield* DatabaseFile.openOwned(queueDbPath)
     yield* DatabaseFile.requireSchema(database)
     const { close, onProgress } = yield* progress
-    const rebuilt = yield* rebuild(database, model, onProgress)
+    const rebuilt = yield* rebuild(database, model, onProgress, archivePath)
     close()
     yield* Console.log(json ? JSON.stringify(rebuiltJson(rebuilt)) : rebuiltText(rebuilt))
   }, Effect.scoped),

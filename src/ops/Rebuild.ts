@@ -1,5 +1,5 @@
 /**
- * Makes the rows of every inline projection anew from the journal, and drops the snapshots, which are only a cache. All of it
+ * Makes the rows of every projection anew from the journal (and the archive, for those that count what has left), and drops the snapshots, which are only a cache. All of it
  * is one transaction of the database's only owner: whatever ends it early leaves the rows as they were. Dictionaries are
  * kept, so that numbers go on meaning the names they meant.
  */
@@ -9,6 +9,8 @@ import { EventCatalog } from "../journal/DomainEvent.ts"
 import { SELECT_HEAD } from "../journal/EventRows.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { toSqlError } from "../sqlite/SqliteError.ts"
+import { archiveBeside } from "../journal/SqliteJournal.ts"
+import { foldFromBeginning } from "./HistoryFold.ts"
 import { type FoldPage, JournalFold } from "./JournalFold.ts"
 import type { OnProgress } from "./Progress.ts"
 import type { EventModel } from "./Verify.ts"
@@ -37,12 +39,14 @@ export const rebuild = Effect.fnUntraced(function* (
   db: SqliteDatabase,
   model: EventModel,
   onProgress: OnProgress = () => {},
+  archive: string = archiveBeside(db.filename),
 ): Effect.fn.Return<Rebuilt, RebuildFailed | SqlError> {
   const begun = yield* Clock.currentTimeMillis
   const run = <A>(body: () => A): Effect.Effect<A, SqlError> =>
     Effect.try({ try: body, catch: (cause) => toSqlError(cause, `rebuild ${db.filename}`) })
   const projections = model.projections()
-  const tables = projections.flatMap((projection) => projection.tables)
+  const asyncProjections = model.asyncProjections()
+  const tables = [...projections, ...asyncProjections].flatMap((projection) => projection.tables)
   const rowsOf = (table: string) =>
     db.prepareUncached(`SELECT count(*) AS rows FROM ${table}`).get()!["rows"] as number
 
@@ -55,9 +59,10 @@ export const rebuild = Effect.fnUntraced(function* (
       for (const table of tables) db.exec(`DELETE FROM ${table}`)
     })
     const total = (yield* run(() => db.prepare(SELECT_HEAD).get()!["position"] as number | null)) ?? 0
+    const catalog = new EventCatalog(model.eventTypes)
     const fold = new JournalFold({
       db,
-      catalog: new EventCatalog(model.eventTypes),
+      catalog,
       projections,
       checked: false,
     })
@@ -71,6 +76,11 @@ export const rebuild = Effect.fnUntraced(function* (
       if (failure !== undefined) return yield* failure
       done = page.positions.at(-1)!
       events += page.positions.length
+    }
+    for (const projection of asyncProjections) {
+      const fault = yield* foldFromBeginning({ db, catalog, archive, projection, onProgress })
+      if (fault !== undefined)
+        return yield* new RebuildFailed({ position: fault.position, detail: fault.detail })
     }
     const after = yield* run(() => tables.map(rowsOf))
     return {

@@ -1,6 +1,6 @@
 /**
- * Proves a database: its journal is complete and readable, together with the archive that old streams have left for, and every row of every inline projection is what the events make
- * of an empty table. It only reads, in one transaction, and so sees one moment of a database that a server goes on writing
+ * Proves a database: its journal is complete and readable, together with the archive that old streams have left for, and every
+ * row of every projection is what the events make of an empty table – those up to its checkpoint, where it has one. It only reads, in one transaction, and so sees one moment of a database that a server goes on writing
  * to; the fold goes into a database of its own, which is gone afterwards.
  */
 import { Clock, Effect, type Scope } from "effect"
@@ -13,6 +13,7 @@ import type { SnapshotKind } from "../EventModel.ts"
 import { EventCatalog, type EventType } from "../journal/DomainEvent.ts"
 import { auditArchive } from "../journal/ArchiveAudit.ts"
 import { SELECT_HEAD } from "../journal/EventRows.ts"
+import type { AsyncProjection } from "../journal/AsyncProjection.ts"
 import type { InlineProjection } from "../journal/InlineProjection.ts"
 import type { RecordedEvent } from "../journal/Journal.ts"
 import { archiveBeside } from "../journal/SqliteJournal.ts"
@@ -23,6 +24,7 @@ import { isCorrupt, toSqlError } from "../sqlite/SqliteError.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
 import { EXAMPLES_MAX, type Fault, Findings } from "./Findings.ts"
 import { type ArchivedPositions, checkVersions, NOTHING_ARCHIVED, PositionDensity } from "./JournalDensity.ts"
+import { foldToCheckpoint } from "./HistoryFold.ts"
 import { JournalFold } from "./JournalFold.ts"
 import type { OnProgress } from "./Progress.ts"
 import { checkSnapshots } from "./SnapshotCheck.ts"
@@ -32,6 +34,7 @@ import { compareTable, isSame, type TableDifference } from "./TableDiff.ts"
 export interface EventModel {
   readonly eventTypes: ReadonlyArray<EventType>
   readonly projections: () => ReadonlyArray<InlineProjection>
+  readonly asyncProjections: () => ReadonlyArray<AsyncProjection>
   readonly snapshotKinds: ReadonlyArray<SnapshotKind>
 }
 
@@ -113,6 +116,7 @@ export const verify = Effect.fnUntraced(function* (
   const read = <A>(body: () => A): Effect.Effect<A, SqlError> =>
     Effect.try({ try: body, catch: (cause) => toSqlError(cause, `verify ${filename}`) })
   const projections = model.projections()
+  const asyncProjections = model.asyncProjections()
   const catalog = new EventCatalog(model.eventTypes)
 
   const look = Effect.gen(function* () {
@@ -139,7 +143,10 @@ export const verify = Effect.fnUntraced(function* (
     yield* read(() => {
       leaveOnly(
         db,
-        new Set(projections.flatMap(({ dictionaries = [], tables }) => tables.concat(dictionaries))),
+        new Set([
+          ...projections.flatMap(({ dictionaries = [], tables }) => tables.concat(dictionaries)),
+          ...asyncProjections.flatMap(({ tables }) => tables),
+        ]),
       )
       for (const table of projections.flatMap(({ dictionaries = [] }) => dictionaries)) {
         if (!missing.has(table)) db.exec(`INSERT INTO ${MADE}.${table} SELECT * FROM ${KEPT}.${table}`)
@@ -175,6 +182,15 @@ export const verify = Effect.fnUntraced(function* (
     const tables: Array<TableDifference> = []
     const compared = projections.filter((projection) => !broken.has(projection))
     const names = compared.flatMap(({ dictionaries = [], tables }) => tables.concat(dictionaries))
+    // What an archive with faults makes says nothing of the rows.
+    const isArchiveWhole = findings.faults.every(({ check }) => check !== "archive")
+    for (const projection of asyncProjections) {
+      const isThere = ["projection_checkpoints", ...projection.tables].every((table) => !missing.has(table))
+      if (!isThere || !isArchiveWhole) continue
+      const fault = yield* foldToCheckpoint({ db, catalog, archive, projection, kept: KEPT, onProgress })
+      if (fault === undefined) names.push(...projection.tables)
+      else findings.add("projection", projection.name, fault.detail)
+    }
     for (const [done, table] of names.entries()) {
       onProgress({ task: "comparing rows", done, total: names.length })
       yield* Effect.yieldNow

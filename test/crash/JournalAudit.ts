@@ -3,7 +3,7 @@
  * any job went through what none may. It only reads, so the next owner finds the write-ahead log as the last one left it.
  */
 import { Effect } from "effect"
-import { eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
+import { asyncProjections, eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
 import { JobBehavior } from "../../src/jobs/JobBehavior.ts"
 import { isJobEvent, type JobEvent } from "../../src/jobs/JobEvents.ts"
 import { absent, isFinished, type JobState } from "../../src/jobs/JobState.ts"
@@ -64,7 +64,7 @@ export class JournalAudit {
       this.#facts = new Set()
       this.#rules = new QueueRules()
       const faults: Array<string> = []
-      const model = { eventTypes, projections: () => projections(), snapshotKinds }
+      const model = { eventTypes, projections: () => projections(), asyncProjections, snapshotKinds }
       const onEvent = (event: RecordedEvent) => faults.push(...this.#fold(event))
       return Effect.map(verify({ filename: this.#source, model, onEvent }), (verification) => {
         if (verification.head < this.#head)

@@ -15,6 +15,7 @@ import { enqueued } from "../jobs/JobHistories.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import {
   archiveJob,
+  beginAsync,
   damage,
   damageEvents,
   damages,
@@ -95,6 +96,7 @@ describe("rebuilding the projections", () => {
         yield* Migrations.rollback(writer, migrations, migrations.length - 1)
         yield* Migrations.run(writer, migrations)
       }).pipe(Effect.provide(SqliteClient.layer({ filename })))
+      beginAsync(filename)
       assert.isNotEmpty(yield* faultsOf(filename))
       yield* rebuildFile(filename)
       assert.deepStrictEqual(rowsOf(filename), before)

@@ -6,20 +6,28 @@ import { DatabaseSync } from "node:sqlite"
 import { Project, ProjectBehavior, ProjectLive } from "../../src/domain/projects/Project.ts"
 import { ActorSystem } from "../../src/actor/ActorSystem.ts"
 import { SnapshotStore } from "../../src/actor/SnapshotStore.ts"
-import { eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
+import { asyncProjections, eventTypes, projections, snapshotKinds } from "../../src/EventModel.ts"
 import type { JobEvent } from "../../src/jobs/JobEvents.ts"
-import type { DomainEvent } from "../../src/journal/DomainEvent.ts"
+import { beginCheckpoint } from "../../src/journal/Checkpoints.ts"
+import { type DomainEvent, EventCatalog } from "../../src/journal/DomainEvent.ts"
 import { JournalArchive } from "../../src/journal/Archiving.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
+import { foldFromBeginning } from "../../src/ops/HistoryFold.ts"
 import type { EventModel } from "../../src/ops/Verify.ts"
+import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
 import { databaseAt } from "../support/TestDatabase.ts"
 
-export const model: EventModel = { eventTypes, projections: () => projections(), snapshotKinds }
+export const model: EventModel = {
+  eventTypes,
+  projections: () => projections(),
+  asyncProjections,
+  snapshotKinds,
+}
 
 /** Made of the projections alone, so that a new table is damaged and mended like all others. */
-export const projectionTables = projections().flatMap(({ tables }) => tables)
+export const projectionTables = [...projections(), ...asyncProjections()].flatMap(({ tables }) => tables)
 
 /** The journal of a file, as a server opens it. */
 export const journalAt = (filename: string) =>
@@ -113,6 +121,26 @@ const streams: ReadonlyArray<readonly [string, ReadonlyArray<DomainEvent>]> = [
   ],
 ]
 
+/** Lets the async projections see everything, as a server does within moments. */
+const foldAsync = (filename: string) =>
+  Effect.gen(function* () {
+    const { writer: db } = yield* SqliteClient
+    const catalog = new EventCatalog(eventTypes)
+    for (const projection of asyncProjections()) {
+      beginCheckpoint(db, projection.name)
+      const archive = SqliteJournal.archiveBeside(filename)
+      const fault = yield* foldFromBeginning({ db, catalog, archive, projection, onProgress: () => {} })
+      if (fault !== undefined) throw new Error(fault.detail)
+    }
+  })
+
+/** A server has begun to run the async projections on this database. */
+export const beginAsync = (filename: string): void =>
+  withDatabase(filename, (database) => {
+    for (const { name } of asyncProjections())
+      database.prepare("INSERT INTO projection_checkpoints VALUES (?, 0, 0)").run(name)
+  })
+
 /** Writes the sample to a file that is closed again afterwards. */
 export const writeSample = (filename: string) =>
   Effect.gen(function* () {
@@ -124,6 +152,7 @@ export const writeSample = (filename: string) =>
         now += STEP_MS
       }
     }
+    yield* foldAsync(filename)
   }).pipe(Effect.provide(journalAt(filename)), Effect.orDie)
 
 /** Changes the sample's project so often that it has a snapshot. */

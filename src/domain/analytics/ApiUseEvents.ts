@@ -1,0 +1,31 @@
+/**
+ * How much the API was used: now and then one event of all that was asked since the last, in the stream of its day. A request
+ * costs no event, and what is made of the journal can count requests all the same.
+ */
+import { Schema } from "effect"
+import type { DomainEvent } from "../../journal/DomainEvent.ts"
+import { eventType } from "../../journal/DomainEvent.ts"
+
+export const ApiUseRecorded = Schema.TaggedStruct("ApiUseRecorded", {
+  /** Start of the hour in which it was, in milliseconds since 1970. */
+  hour: Schema.Int,
+  uses: Schema.Array(
+    Schema.Struct({
+      /** Who: the key or the user. */
+      principal: Schema.String,
+      /** What: the group of routes, such as `jobs`. */
+      route: Schema.String,
+      requests: Schema.Int,
+    }),
+  ),
+})
+export type ApiUseRecorded = typeof ApiUseRecorded.Type
+
+export const apiUseEventTypes = [eventType(ApiUseRecorded)]
+
+export const isApiUseRecorded = (event: DomainEvent): event is ApiUseRecorded =>
+  event._tag === "ApiUseRecorded"
+
+/** The stream of the uses of a day. */
+export const apiUseStream = (millis: number): string =>
+  `api-use/${new Date(millis).toISOString().slice(0, 10)}`

@@ -1,0 +1,181 @@
+/**
+ * Runs the async projections: one supervised fiber each, which reads what its checkpoint has not seen and writes rows and
+ * checkpoint together. It is nobody's hurry: it reads a little at a time, rests longer than it works, and begins again after
+ * a failure from where it had come to. How far it is behind can be asked.
+ */
+import { Cause, Clock, Context, Duration, Effect, Latch, Layer } from "effect"
+import { SqliteClient } from "../sqlite/SqliteClient.ts"
+import { JournalArchive } from "./Archiving.ts"
+import type { AsyncProjection } from "./AsyncProjection.ts"
+import { BEGINNING, beginCheckpoint, type Checkpoint, moveCheckpoint, readCheckpoint } from "./Checkpoints.ts"
+import type { HistoryReader } from "./HistoryReader.ts"
+import { Journal } from "./Journal.ts"
+
+/** From an event to the look at it, so that those of a second share one transaction. */
+const GATHERING_TIME: Duration.Input = "1 second"
+/** While there is always more to take. */
+const SAVE_INTERVAL_MS = 1_000
+/** Rows that are saved together: the journal's writer waits for them, about 2 ms with the disk. */
+const ROWS_PER_SAVE = 256
+/** After a portion it rests so many times as long as that took: at most a fifth of the thread is its own. */
+const REST_FACTOR = 4
+const REST_MIN_MS = 1
+/** After a failure, twice as long after each further one. */
+const RETRY_AFTER_MS = 1_000
+const RETRY_AFTER_MAX_MS = 60_000
+
+/** How one projection is doing. */
+export interface ProjectionStatus {
+  readonly name: string
+  /** Every event up to here is in its rows. */
+  readonly position: number
+  /** Events that are not in them yet, or an upper bound of that. */
+  readonly lag: number
+  /** Failures since it last wrote something: 0 when all is well. */
+  readonly failures: number
+}
+
+export class AsyncProjector extends Context.Service<
+  AsyncProjector,
+  { readonly status: Effect.Effect<ReadonlyArray<ProjectionStatus>> }
+>()("renderowl/journal/AsyncProjector") {
+  /** Runs these for as long as the scope is open. From then on nothing leaves for the archive that they have not seen. */
+  static readonly layer = (
+    projections: ReadonlyArray<AsyncProjection>,
+  ): Layer.Layer<AsyncProjector, never, SqliteClient | Journal | JournalArchive> =>
+    Layer.effect(
+      AsyncProjector,
+      Effect.gen(function* () {
+        const { writeLock, writer } = yield* SqliteClient
+        const journal = yield* Journal
+        const archive = yield* JournalArchive
+        const followers = projections.map(
+          (projection) =>
+            new Follower({
+              projection,
+              history: archive.history(projection.eventTypes),
+              write: (body) =>
+                writeLock.withPermit(Effect.sync(() => writer.transaction(() => body(writer)))),
+              begin: () => readCheckpoint(writer, projection.name) ?? BEGINNING,
+            }),
+        )
+        yield* writeLock.withPermit(
+          Effect.sync(() => {
+            for (const { name } of projections) beginCheckpoint(writer, name)
+          }),
+        )
+        yield* journal.onCommit(() => {
+          for (const { news } of followers) news.openUnsafe()
+        })
+        for (const follower of followers) yield* Effect.forkScoped(follower.run)
+        return AsyncProjector.of({
+          status: Effect.map(journal.head, (head) => followers.map((follower) => follower.status(head))),
+        })
+      }),
+    )
+}
+
+interface FollowerOptions {
+  readonly projection: AsyncProjection
+  readonly history: HistoryReader
+  readonly write: (body: (db: SqliteClient["Service"]["writer"]) => void) => Effect.Effect<void>
+  readonly begin: () => Checkpoint
+}
+
+class Follower {
+  /** Opened by each commit. */
+  readonly news = Latch.makeUnsafe(false)
+  readonly #options: FollowerOptions
+  /** What the rows are made of. */
+  #saved: Checkpoint
+  /** What was taken since and not saved yet. */
+  #taken: Checkpoint
+  #failures = 0
+
+  constructor(options: FollowerOptions) {
+    this.#options = options
+    this.#saved = options.begin()
+    this.#taken = this.#saved
+  }
+
+  status(head: number): ProjectionStatus {
+    const { position } = this.#saved
+    return {
+      name: this.#options.projection.name,
+      position,
+      lag: Math.max(0, head - position),
+      failures: this.#failures,
+    }
+  }
+
+  /** Never ends by itself. */
+  get run(): Effect.Effect<never> {
+    const turn = Effect.sleep(GATHERING_TIME).pipe(
+      Effect.andThen(Effect.sync(() => this.news.closeUnsafe())),
+      Effect.andThen(this.#catchUp),
+      Effect.andThen(this.news.await),
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : this.#onFailure(cause),
+      ),
+    )
+    return Effect.forever(turn)
+  }
+
+  /** Takes portions until there is none. */
+  get #catchUp(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      let savedAt = yield* Clock.currentTimeMillis
+      for (;;) {
+        const begun = performance.now()
+        const isTaken = yield* Effect.sync(() => this.#take())
+        if (!isTaken) return yield* this.#save
+        const now = yield* Clock.currentTimeMillis
+        if (this.#options.projection.pending() >= ROWS_PER_SAVE || now - savedAt >= SAVE_INTERVAL_MS) {
+          yield* this.#save
+          savedAt = now
+        }
+        yield* Effect.sleep(Math.max(REST_MIN_MS, (performance.now() - begun) * REST_FACTOR))
+      }
+    })
+  }
+
+  #take(): boolean {
+    const { history, projection } = this.#options
+    const portion = history.next(this.#taken)
+    if (portion === undefined) return false
+    if (portion.events.length > 0) projection.take(portion.events, history.earlier)
+    this.#taken = portion.end
+    return true
+  }
+
+  get #save(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { projection, write } = this.#options
+      const [from, to] = [this.#saved, this.#taken]
+      if (from === to) return Effect.void
+      const written = write((db) => {
+        projection.save(db)
+        moveCheckpoint(db, projection.name, from, to)
+      })
+      return Effect.map(written, () => {
+        this.#saved = to
+        this.#failures = 0
+      })
+    })
+  }
+
+  #onFailure(cause: Cause.Cause<unknown>): Effect.Effect<void> {
+    const { begin, projection } = this.#options
+    return Effect.gen({ self: this }, function* () {
+      this.#failures++
+      yield* Effect.logError("a projection has failed and will be tried again", cause).pipe(
+        Effect.annotateLogs({ projection: projection.name, position: this.#saved.position }),
+      )
+      yield* Effect.sleep(Math.min(RETRY_AFTER_MAX_MS, RETRY_AFTER_MS * 2 ** (this.#failures - 1)))
+      projection.forget()
+      // Where that cannot be read either, the next turn will say so.
+      this.#saved = yield* Effect.sync(begin).pipe(Effect.catchCause(() => Effect.succeed(this.#saved)))
+      this.#taken = this.#saved
+    })
+  }
+}
