@@ -12,6 +12,9 @@ import { healthChecks } from "./api/system/HealthChecks.ts"
 import { generationOf } from "./cache/Generation.ts"
 import { TaggedCache } from "./cache/TaggedCache.ts"
 import type { Settings } from "./Config.ts"
+import { Analytics } from "./domain/analytics/Analytics.ts"
+import * as AnalyticsRetention from "./domain/analytics/AnalyticsRetention.ts"
+import * as ApiUseLog from "./domain/analytics/ApiUseLog.ts"
 import { DemoJobsLive } from "./domain/demo/DemoJobs.ts"
 import { AuditTrail } from "./domain/audit/AuditTrail.ts"
 import { adminKeyLayer } from "./domain/keys/AdminKey.ts"
@@ -22,6 +25,7 @@ import { KeyUses } from "./domain/keys/KeyUses.ts"
 import { RenderEngine } from "./domain/renders/RenderEngine.ts"
 import { RenderFolder, RenderVideoLive } from "./domain/renders/RenderJob.ts"
 import { Renders } from "./domain/renders/Renders.ts"
+import { asyncProjections } from "./EventModel.ts"
 import { CursorSecret } from "./http/Cursor.ts"
 import { Drain } from "./http/Drain.ts"
 import { InternalCallers } from "./http/InternalCallers.ts"
@@ -34,6 +38,7 @@ import * as TrustedProxies from "./http/TrustedProxies.ts"
 import { CurrentAttempt } from "./jobs/Attempt.ts"
 import { Queue } from "./jobs/Queue.ts"
 import * as Scheduler from "./jobs/schedules/Scheduler.ts"
+import { AsyncProjector } from "./journal/AsyncProjector.ts"
 import * as RenderOwl from "./RenderOwl.ts"
 import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
 import { ReplayGuard } from "./security/ReplayGuard.ts"
@@ -154,6 +159,14 @@ const internalCallers = ({ internalLoopback, internalSecrets }: Settings) =>
     Layer.provide([ReplayGuard.layer, NodeCrypto.layerMac]),
   )
 
+/** What follows the journal at its own pace, and what is asked of it. */
+const analytics = Layer.mergeAll(
+  Analytics.layer,
+  ApiUseLog.layer,
+  AnalyticsRetention.layer,
+  Layer.suspend(() => AsyncProjector.layer(asyncProjections())),
+)
+
 /** RenderOwl as the settings say. */
 export const layer = (settings: Settings) => {
   const { dataDir } = settings
@@ -196,6 +209,7 @@ export const layer = (settings: Settings) => {
     Layer.provideMerge(server),
     Layer.provideMerge(Scheduler.layer),
     Layer.provideMerge(handlers),
+    Layer.provideMerge(analytics),
     Layer.provideMerge(adminKeyLayer(dataDir)),
     Layer.provideMerge(system),
     Layer.provide(Layer.succeed(ProblemBase, settings.problemBase)),

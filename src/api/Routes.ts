@@ -21,6 +21,7 @@ import { RateLimitsLive } from "./internal/rate-limits/Handlers.ts"
 import { MetricsLive } from "./metrics/Handlers.ts"
 import { SystemLive } from "./system/Handlers.ts"
 import { ApiV1 } from "./v1/ApiV1.ts"
+import { AnalyticsLive } from "./v1/analytics/Handlers.ts"
 import { ApiKeysLive } from "./v1/api-keys/Handlers.ts"
 import { AuditLive } from "./v1/audit/Handlers.ts"
 import { BatchLive } from "./v1/batch/Handlers.ts"
@@ -49,6 +50,7 @@ const groups = Layer.mergeAll(
   ApiKeysLive,
   AuditLive,
   BatchLive,
+  AnalyticsLive,
 )
 
 const v1: ApiVersion = { name: "v1" }

@@ -32,6 +32,7 @@ import {
 import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
 import { securityProblems } from "./SecurityProblems.ts"
 import { recognised } from "./RequestIdentity.ts"
+import { ApiUse } from "./ApiUse.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
 /** The scopes that an endpoint or a whole group requires; the endpoint's own replace those of its group. */
@@ -87,6 +88,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
     Effect.gen(function* () {
       const authenticator = yield* Authenticator
       const limits = yield* RateLimits
+      const use = yield* ApiUse
       const scopesOf = cachedScopes()
 
       // Refusals are answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
@@ -95,6 +97,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
         credential: Redacted.Redacted<string>,
         required: ReadonlyArray<Scope>,
         route: LimitedRoute,
+        group: string,
       ) =>
         Effect.withFiber((fiber) => {
           const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
@@ -107,6 +110,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
             recognised(fiber, principal.id)
             return Effect.flatMap(limits.admit(principal, route), (refusal) => {
               if (refusal !== undefined) return HttpServerRespondable.toResponse(refusal)
+              use.record(principal.id, group, now)
               return covers(principal.scopes, required)
                 ? Effect.provideService(handler, CurrentPrincipal, principal)
                 : HttpServerRespondable.toResponse(insufficient(principal, required))
@@ -135,7 +139,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
         (handler, { credential, endpoint, group }) =>
           Redacted.value(credential) === ""
             ? unauthorized(endpoint)
-            : authorize(handler, credential, scopesOf(group, endpoint), endpoint)
+            : authorize(handler, credential, scopesOf(group, endpoint), endpoint, group.identifier)
       return Authorization.of({
         bearer: scheme(() => Effect.fail(new UnauthorizedProblem({}))),
         // Tried after the other one: here it is known that there are no credentials at all.

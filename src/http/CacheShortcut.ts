@@ -15,6 +15,7 @@ import { TaggedCache } from "../cache/TaggedCache.ts"
 import { Authenticator, recognisedIn } from "../security/Authenticator.ts"
 import type { Principal } from "../security/Principal.ts"
 import { covers } from "../security/Scope.ts"
+import { ApiUse } from "./ApiUse.ts"
 import { Authorization, presentationOf, requiredScopes } from "./Authorization.ts"
 import { answerConditional } from "./Conditional.ts"
 import { Contract } from "./Contract.ts"
@@ -42,6 +43,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       const cache = yield* TaggedCache
       const authenticator = yield* Authenticator
       const limits = yield* RateLimits
+      const use = yield* ApiUse
       const lookups = lookupsOf(api)
 
       /** The caller, if telling who that is takes no time. */
@@ -74,11 +76,11 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
           const response = cachedAnswer(cache, lookup, context, principal, now)
           if (response === undefined) return undefined
           recognised(fiber, principal.id)
-          return Effect.flatMap(limits.admit(principal, lookup.endpoint), (refusal) =>
-            refusal === undefined
-              ? Effect.succeed(answerConditional(response, headers["if-none-match"]))
-              : HttpServerRespondable.toResponse(refusal),
-          )
+          return Effect.flatMap(limits.admit(principal, lookup.endpoint), (refusal) => {
+            if (refusal !== undefined) return HttpServerRespondable.toResponse(refusal)
+            use.record(principal.id, lookup.group, now)
+            return Effect.succeed(answerConditional(response, headers["if-none-match"]))
+          })
         }
         const handler = route.handler as Effect.Effect<Response, unknown>
         return {
@@ -103,6 +105,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
 interface Shortcut extends CacheLookup {
   readonly scopes: NonNullable<ReturnType<typeof requiredScopes>>
   readonly endpoint: HttpApiEndpoint.Top
+  readonly group: string
 }
 
 /** The endpoints that can be answered the short way, by method and path. */
@@ -116,7 +119,12 @@ const lookupsOf = <Id extends string, Groups extends HttpApiGroup.Constraint>(
       const lookup = lookupOf(endpoint)
       const scopes = requiredScopes(group, endpoint)
       if (lookup === undefined || scopes === undefined || !isPlain(endpoint)) return
-      lookups.set(`${endpoint.method} ${endpoint.path}`, { ...lookup, scopes, endpoint })
+      lookups.set(`${endpoint.method} ${endpoint.path}`, {
+        ...lookup,
+        scopes,
+        endpoint,
+        group: group.identifier,
+      })
     },
   })
   return lookups

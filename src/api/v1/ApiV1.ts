@@ -7,6 +7,7 @@ import { CacheApi } from "../internal/cache/Api.ts"
 import { RateLimitsApi } from "../internal/rate-limits/Api.ts"
 import { MetricsApi } from "../metrics/Api.ts"
 import { SystemApi } from "../system/Api.ts"
+import { AnalyticsApi } from "./analytics/Api.ts"
 import { ApiKeysApi } from "./api-keys/Api.ts"
 import { AuditApi } from "./audit/Api.ts"
 import { BatchApi } from "./batch/Api.ts"
@@ -50,6 +51,7 @@ export const ApiV1 = contract(
       ApiKeysApi,
       AuditApi,
       BatchApi,
+      AnalyticsApi,
     )
     .annotateMerge(
       OpenApi.annotations({

@@ -47,6 +47,7 @@ import type {
   TooManyQueues,
   UnknownJobType,
 } from "../../jobs/JobErrors.ts"
+import type { PoolError } from "../../sqlite/PoolError.ts"
 import { toInstant } from "./Timestamp.ts"
 import { ArchiveError } from "../../journal/ArchiveError.ts"
 import type {
@@ -183,6 +184,8 @@ export const toProblem = ProblemMapper.make({
       detail: "This resource failed repeatedly and is closed for some minutes.",
     }),
   // Which of them it was is the operator's business; the caller is told that nothing was kept.
+  PoolError: (_: PoolError) =>
+    new ServiceUnavailableProblem({ detail: "No reader of the database was free in time." }),
   JournalError: ({ reason }: JournalError) => {
     if (reason._tag === "VersionConflict")
       return new ConflictProblem({ detail: "Somebody else changed the resource at the same moment." })
