@@ -3,6 +3,7 @@
  * that take minutes run only when they are named. Every one prints its figures beside what they are to be held against,
  * measured in the same run.
  */
+import { analytics } from "./analytics.ts"
 import { auth } from "./auth.ts"
 import { compare } from "./compare.ts"
 import { drain } from "./drain.ts"
@@ -15,7 +16,7 @@ import { runBenchmark } from "./support/Benchmark.ts"
 import { telemetry } from "./telemetry.ts"
 
 const short = { enqueue, drain, pickup, http, auth, limits }
-const benchmarks = { ...short, scale, compare, telemetry }
+const benchmarks = { ...short, analytics, scale, compare, telemetry }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
 const unknown = names.find((name) => !(name in benchmarks))

@@ -1,5 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import * as Analytics from "../../src/domain/analytics/Analytics.ts"
+import * as AnalyticsProjection from "../../src/domain/analytics/AnalyticsProjection.ts"
+import * as AnalyticsRetention from "../../src/domain/analytics/AnalyticsRetention.ts"
 import * as AuditTrail from "../../src/domain/audit/AuditTrail.ts"
 import * as ApiKeyList from "../../src/domain/keys/ApiKeyList.ts"
 import * as KeyUses from "../../src/domain/keys/KeyUses.ts"
@@ -71,6 +74,37 @@ const modules = {
   KeyUses,
   AuditTrail,
 }
+
+describe("every statement of the analytics", () => {
+  /** Statements only: a module has other texts as well. */
+  const statements = [Analytics, AnalyticsProjection, AnalyticsRetention]
+    .flatMap(statementsOf)
+    .filter(([, sql]) => /^(SELECT|DELETE) /.test(sql))
+
+  it.effect.each(statements)("%s seeks by the primary key, for each hour or day or name", ([, sql]) =>
+    Effect.gen(function* () {
+      const plan = (yield* planOf(sql)).join("\n")
+      expect(plan).not.toMatch(/^SCAN (?!\w+ VIRTUAL TABLE)/m)
+      expect(plan).not.toContain("AUTOMATIC")
+      expect(plan).toContain("USING PRIMARY KEY (start")
+    }).pipe(Effect.provide(inMemory)),
+  )
+
+  it.effect("has none missing from this test", () =>
+    Effect.sync(() =>
+      expect(statements.map(([name]) => name).toSorted()).toEqual([
+        "DELETE_DAYS",
+        "DELETE_HOURS",
+        "SELECT_DAYS",
+        "SELECT_DAYS_OF",
+        "SELECT_HOURS",
+        "SELECT_HOURS_OF",
+        "SELECT_TOP_OF_DAYS",
+        "SELECT_TOP_OF_HOURS",
+      ]),
+    ),
+  )
+})
 
 describe.each([
   ["a new database", inMemory],

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
+import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Project } from "../../src/domain/projects/Project.ts"
 import type { InlineProjection } from "../../src/journal/InlineProjection.ts"
 import { Journal } from "../../src/journal/Journal.ts"
+import { archiveBeside } from "../../src/journal/SqliteJournal.ts"
 import * as DatabaseFile from "../../src/ops/DatabaseFile.ts"
 import { rebuild } from "../../src/ops/Rebuild.ts"
 import { type EventModel, verify } from "../../src/ops/Verify.ts"
@@ -62,6 +64,26 @@ describe("rebuilding the projections", () => {
       yield* rebuildFile(filename)
       assert.deepStrictEqual(rowsOf(filename), before)
       assert.deepStrictEqual(yield* faultsOf(filename), [])
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("changes nothing without the whole archive, of which some tables are made", () =>
+    Effect.gen(function* () {
+      const filename = yield* sample
+      yield* archiveJob(filename)
+      const before = rowsOf(filename)
+      const archive = archiveBeside(filename)
+      withDatabase(archive, (database) => database.exec("DELETE FROM streams"))
+      assert.match(
+        (yield* Effect.flip(rebuildFile(filename))).message,
+        /nothing was changed: the archive .* 1 streams have left the journal, and it has 0 of them$/,
+      )
+      rmSync(archive)
+      assert.match(
+        (yield* Effect.flip(rebuildFile(filename))).message,
+        /nothing was changed: .* is not there$/,
+      )
+      assert.deepStrictEqual(rowsOf(filename), before)
     }).pipe(Effect.scoped),
   )
 
