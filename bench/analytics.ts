@@ -11,6 +11,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Analytics, EVERYTHING } from "../src/domain/analytics/Analytics.ts"
 import * as TimeRange from "../src/domain/analytics/TimeRange.ts"
 import { asyncProjections } from "../src/EventModel.ts"
+import * as Job from "../src/jobs/Job.ts"
 import { Queue } from "../src/jobs/Queue.ts"
 import { AsyncProjector } from "../src/journal/AsyncProjector.ts"
 import * as RenderOwl from "../src/RenderOwl.ts"
@@ -37,6 +38,9 @@ const QUERIES_MS = 5_000
 const MONTH_MS = 30 * 24 * 3_600_000
 const DELAY_RESOLUTION_MS = 2
 const DELAY_MS_BELOW = 20
+
+/** Where nothing waits. */
+const PickedUp = Job.make("bench:picked-up", { queue: "picked-up", payload: NoopJob.payload })
 
 const enqueueMany = (queue: Queue["Service"]) =>
   Effect.gen(function* () {
@@ -69,9 +73,6 @@ const pickUps = (queue: Queue["Service"]) =>
     }
     return latencies
   }).pipe(Effect.provideService(Queue, queue), Effect.scoped)
-
-/** Of a type and queue of its own, where nothing waits. */
-const PickedUp = { ...NoopJob, type: "bench:picked-up", queue: "picked-up" } as typeof NoopJob
 
 /** The delay of the event loop while something runs: what 99 of 100 turns stay below, in milliseconds. */
 const delayWhile = <E, R>(effect: Effect.Effect<unknown, E, R>) =>
