@@ -84,12 +84,12 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 60_000 })("the
           metric: "completed",
           interval,
         })
-        const [length, count] = interval === "hour" ? [HOUR, 24] : [DAY, 30]
+        const [length, count] = interval === "hour" ? ([HOUR, 24] as const) : ([DAY, 30] as const)
         const starts = series.data.map(({ at }) => Date.parse(at))
         assert.strictEqual(starts.length, count)
-        assert.isTrue(starts.every((at, i) => at % length! === 0 && at === starts[0]! + i * length!))
+        assert.isTrue(starts.every((at, i) => at % length === 0 && at === starts[0]! + i * length))
         assert.strictEqual(starts[0], Date.parse(series.after))
-        assert.strictEqual(starts.at(-1)! + length!, Date.parse(series.before))
+        assert.strictEqual(starts.at(-1)! + length, Date.parse(series.before))
         const values = series.data.map(({ value }) => value!)
         assert.strictEqual(
           values.reduce((sum, value) => sum + value),

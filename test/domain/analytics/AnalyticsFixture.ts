@@ -64,7 +64,7 @@ export const rowsOf = (filename: string): Rows => {
         database
           .prepare(`SELECT * FROM ${table} ORDER BY start, dimension, name`)
           .all()
-          .map((row) => ({ ...row })),
+          .map((row) => Object.assign({}, row)),
       ]),
     )
   } finally {
@@ -172,14 +172,12 @@ export const referenceRows = (streams: ReadonlyArray<ReadonlyArray<RecordedEvent
       const sum = (count: Count) => of.reduce((total, { note }) => total + (note.counts[count] ?? 0), 0)
       const all = (what: "wait" | "processing") =>
         of.flatMap(({ note }) => note[what] ?? []).map((millis) => Math.min(millis, DURATION_MS_MAX))
-      return {
-        start,
-        dimension,
-        name,
-        ...Object.fromEntries(COUNTS.map((count) => [count, sum(count)])),
-        ...extremes("wait", all("wait")),
-        ...extremes("processing", all("processing")),
-      }
+      return Object.assign(
+        { start, dimension, name },
+        Object.fromEntries(COUNTS.map((count) => [count, sum(count)])),
+        extremes("wait", all("wait")),
+        extremes("processing", all("processing")),
+      )
     })
     const ascending = (a: string, b: string) => (a < b ? -1 : Number(a > b))
     return rows.toSorted(
@@ -252,10 +250,10 @@ export const write = <E, R>(
       now += what.command.pause * pace
       const events = decide(state, later(what.command, index), now).map((event) => {
         if (event._tag === "JobCompleted")
-          return { ...event, result: { frames: 60, duration_sec: 2, bytes: 1_000 + index } }
+          return Object.assign(event, { result: { frames: 60, duration_sec: 2, bytes: 1_000 + index } })
         if (event._tag !== "JobEnqueued" || !job.isRender) return event
         const payload = { project_id: `proj_${index % 2}`, composition_id: "TitleCard", input_props: {} }
-        return { ...event, type: "render:canvas", payload }
+        return Object.assign(event, { type: "render:canvas", payload })
       })
       if (events.length === 0) return
       const metadata = job.isOwned ? { principal: "key_a" } : undefined

@@ -156,7 +156,7 @@ export const AnalyticsLive = HttpApiBuilder.group(
             },
             data: range.starts.map((start) => {
               const aggregate = series.get(start) ?? NOTHING
-              return { at: toInstant(start), ...jobCounts(aggregate), ...renderAmounts(aggregate) }
+              return Object.assign({ at: toInstant(start) }, jobCounts(aggregate), renderAmounts(aggregate))
             }),
           }
           return answer
