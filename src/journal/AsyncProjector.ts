@@ -26,6 +26,8 @@ const REST_MIN_MS = 1
 /** After a failure, twice as long after each further one. */
 const RETRY_AFTER_MS = 1_000
 const RETRY_AFTER_MAX_MS = 60_000
+/** At the stop it takes what is left, for so long at most: what it has not seen stays in the journal and out of the archive. */
+const FINISH_MS_MAX = 500
 
 /** How one projection is doing. */
 export interface ProjectionStatus {
@@ -70,7 +72,10 @@ export class AsyncProjector extends Context.Service<
         yield* journal.onCommit(() => {
           for (const { news } of followers) news.openUnsafe()
         })
-        for (const follower of followers) yield* Effect.forkScoped(follower.run)
+        for (const follower of followers) {
+          yield* Effect.addFinalizer(() => follower.finish)
+          yield* Effect.forkScoped(follower.run)
+        }
         return AsyncProjector.of({
           status: Effect.map(journal.head, (head) => followers.map((follower) => follower.status(head))),
         })
@@ -124,6 +129,17 @@ class Follower {
     return Effect.forever(turn)
   }
 
+  /** After the end of `run`: brings the rows as far as a moment allows. Whatever is in the way is left to the next start. */
+  get finish(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      if (this.#failures > 0) return
+      const deadline = performance.now() + FINISH_MS_MAX
+      while (performance.now() < deadline && this.#take())
+        if (this.#options.projection.pending() >= ROWS_PER_SAVE) yield* this.#save
+      yield* this.#save
+    }).pipe(Effect.catchCause((cause) => Effect.logDebug("a projection did not finish at the stop", cause)))
+  }
+
   /** Takes portions until there is none. */
   get #catchUp(): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
@@ -164,18 +180,20 @@ class Follower {
         this.#saved = to
         this.#failures = 0
       })
-    })
+    }).pipe(Effect.uninterruptible)
   }
 
   #onFailure(cause: Cause.Cause<unknown>): Effect.Effect<void> {
     const { begin, projection } = this.#options
     return Effect.gen({ self: this }, function* () {
       this.#failures++
+      // At once: a portion may have been taken in part.
+      projection.forget()
+      this.#taken = this.#saved
       yield* Effect.logError("a projection has failed and will be tried again", cause).pipe(
         Effect.annotateLogs({ projection: projection.name, position: this.#saved.position }),
       )
       yield* Effect.sleep(Math.min(RETRY_AFTER_MAX_MS, RETRY_AFTER_MS * 2 ** (this.#failures - 1)))
-      projection.forget()
       // Where that cannot be read either, the next turn will say so.
       this.#saved = yield* Effect.sync(begin).pipe(Effect.catchCause(() => Effect.succeed(this.#saved)))
       this.#taken = this.#saved

@@ -159,6 +159,36 @@ describe("an async projection", () => {
     ),
   )
 
+  it.effect("takes what is left at the stop, so that it can leave for the archive", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        yield* Effect.provide(note("one", 0, "a", "b"), projecting(tally()))
+        assert.deepStrictEqual(yield* tallied(), [row("a", 1), row("b", 1)])
+        assert.deepInclude(yield* move("one"), { streams: 1, stayed: 0 })
+      }),
+    ),
+  )
+
+  it.effect("that is stopped while it waits after a failure takes nothing twice", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        let isBroken = true
+        const half = tally({
+          onTake: ({ position }) => {
+            if (position === 2 && isBroken) throw new Error("half of them were taken")
+          },
+        })
+        yield* note("one", 0, "a", "a", "a")
+        yield* Effect.gen(function* () {
+          yield* until(([one]) => one!.failures === 1)
+          isBroken = false
+        }).pipe(Effect.provide(projecting(half)))
+        yield* Effect.provide(caughtUp, projecting(half))
+        assert.deepStrictEqual(yield* tallied(), [row("a", 3)])
+      }),
+    ),
+  )
+
   it.effect("saves early when what it took would be many rows", () =>
     inFolder(() =>
       Effect.gen(function* () {
