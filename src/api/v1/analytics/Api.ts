@@ -149,17 +149,23 @@ export class AnalyticsApi extends HttpApiGroup.make("analytics")
       query: { ...rangeQuery, ...subjectQuery },
       success: SummaryJson,
       error: problems,
-    }).annotateMerge(kept),
+    })
+      .annotate(OpenApi.Summary, "Sum up what was done, and how long it took")
+      .annotateMerge(kept),
     HttpApiEndpoint.get("timeseries", "/v1/analytics/timeseries", {
       query: { ...rangeQuery, ...subjectQuery, metric: Metric },
       success: TimeseriesJson,
       error: problems,
-    }).annotateMerge(kept),
+    })
+      .annotate(OpenApi.Summary, "Show one figure over time, by hour or day")
+      .annotateMerge(kept),
     HttpApiEndpoint.get("renders", "/v1/analytics/renders", {
       query: { ...rangeQuery, ...projectQuery },
       success: RendersJson,
       error: problems,
-    }).annotateMerge(kept),
+    })
+      .annotate(OpenApi.Summary, "Show renders over time, and what they have made")
+      .annotateMerge(kept),
     HttpApiEndpoint.get("top", "/v1/analytics/top", {
       query: {
         ...rangeQuery,
@@ -169,7 +175,9 @@ export class AnalyticsApi extends HttpApiGroup.make("analytics")
       },
       success: TopJson,
       error: problems,
-    }).annotateMerge(kept),
+    })
+      .annotate(OpenApi.Summary, "Rank who or what has most of something")
+      .annotateMerge(kept),
   )
   .middleware(ResponseCache)
   .middleware(Authorization)
