@@ -19,6 +19,7 @@ import { scheduleProjection } from "./jobs/schedules/ScheduleProjection.ts"
 import type { AsyncProjection } from "./journal/AsyncProjection.ts"
 import type { EventType } from "./journal/DomainEvent.ts"
 import type { InlineProjection } from "./journal/InlineProjection.ts"
+import type { EventModel } from "./ops/Verify.ts"
 
 /** Every event type that the journal may hold. */
 export const eventTypes: ReadonlyArray<EventType> = [
@@ -64,3 +65,11 @@ export const snapshotKinds: ReadonlyArray<SnapshotKind> = [
   { prefix: "sched_", behavior: Schedule.hosted(ScheduleBehavior) },
   { prefix: "key_", behavior: ApiKey.hosted(ApiKeyBehavior) },
 ]
+
+/** All of it, for what folds the journal outside of a server. */
+export const eventModel: EventModel = {
+  eventTypes,
+  projections: () => projections(),
+  asyncProjections,
+  snapshotKinds,
+}

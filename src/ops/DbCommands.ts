@@ -4,7 +4,7 @@
 import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import * as Config from "../Config.ts"
-import { asyncProjections, eventTypes, projections, snapshotKinds } from "../EventModel.ts"
+import { eventModel as model } from "../EventModel.ts"
 import { archiveCommand } from "./ArchiveCommand.ts"
 import { backupCommand, restoreCommand } from "./backup/BackupCommands.ts"
 import { cleanupCommand } from "./CleanupCommand.ts"
@@ -16,9 +16,7 @@ import { optimiseCommand } from "./OptimiseCommand.ts"
 import { rebuild, type Rebuilt } from "./Rebuild.ts"
 import { statsCommand } from "./StatsCommand.ts"
 import { isSame } from "./TableDiff.ts"
-import { type EventModel, isMendable, type Verification, verify } from "./Verify.ts"
-
-const model: EventModel = { eventTypes, projections: () => projections(), asyncProjections, snapshotKinds }
+import { isMendable, type Verification, verify } from "./Verify.ts"
 
 const examine = Effect.gen(function* () {
   const { archivePath, queueDbPath } = yield* Config.load

@@ -5,16 +5,13 @@ import { Clock, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
 import * as Config from "../../Config.ts"
-import { eventTypes, projections, snapshotKinds } from "../../EventModel.ts"
+import { eventModel as model } from "../../EventModel.ts"
 import { bytes, counted, dryRun, json, number, print, progress } from "../CommandLine.ts"
 import * as DatabaseFile from "../DatabaseFile.ts"
 import { diskOf } from "../DiskSpace.ts"
-import type { EventModel } from "../Verify.ts"
 import { type BackupTaken, neededBytes, takeBackup } from "./Backup.ts"
 import type { Manifest } from "./Manifest.ts"
 import { type Restored, restoreBackup } from "./Restore.ts"
-
-const model: EventModel = { eventTypes, projections: () => projections(), snapshotKinds }
 
 /** Names of folders: `20260131T120000Z`. */
 const stampOf = (millis: number): string => new Date(millis).toISOString().replaceAll(/[-:]|\.\d+/g, "")
