@@ -12,7 +12,7 @@
 import { Effect } from "effect"
 import { type Headers, HttpBody, type HttpPlatform, type HttpServerResponse } from "effect/http"
 import { COMPRESSION_BYTES_MIN } from "./Limits.ts"
-import { newHeaders, varyOf, withHeaders } from "./ResponseHeaders.ts"
+import { varyOf, withHeaders } from "./ResponseHeaders.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
@@ -111,8 +111,10 @@ const BY_CODING = "Accept-Encoding"
 export const varyByCoding = (headers: Readonly<Record<string, string>>): string =>
   varyOf(headers, [BY_CODING])
 
-const copied = ({ headers }: Response): Record<string, string> =>
-  Object.assign(newHeaders(), headers, { vary: varyByCoding(headers) })
+const copied = ({ headers }: Response): Record<string, string> => ({
+  ...headers,
+  vary: varyByCoding(headers),
+})
 
 const encoded = (response: Response, coding: Coding, body: Response["body"]): Response => {
   const headers = copied(response)

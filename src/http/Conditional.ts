@@ -15,7 +15,7 @@ import { type HttpApiEndpoint, HttpApiMiddleware } from "effect/http-api"
 import { isGuarded } from "./Guards.ts"
 import { producedTypes } from "./ProducedTypes.ts"
 import { PreconditionFailedProblem, PreconditionRequiredProblem } from "./RequestProblems.ts"
-import { newHeaders, varyOf, withHeaders } from "./ResponseHeaders.ts"
+import { varyOf, withHeaders } from "./ResponseHeaders.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
@@ -96,7 +96,7 @@ export const validated = (response: Response, policy: ValidationPolicy): Respons
   const names = policy.vary()
   const vary = names.length === 0 ? headers["vary"] : varyOf(headers, names)
   if (etag === headers["etag"] && cacheControl !== undefined && vary === headers["vary"]) return response
-  const complete = Object.assign(newHeaders(), headers)
+  const complete: Record<string, string> = { ...headers }
   complete["cache-control"] ??= policy.cacheControl
   if (etag !== undefined) complete["etag"] = etag
   if (vary !== undefined) complete["vary"] = vary
@@ -106,7 +106,7 @@ export const validated = (response: Response, policy: ValidationPolicy): Respons
 /** What a change answered is about that change: nobody may give it to the next who asks (RFC 9111 §5.2.2.5). */
 export const notKept = (response: Response): Response =>
   response.headers["cache-control"] === undefined
-    ? withHeaders(response, Object.assign(newHeaders(), response.headers, { "cache-control": "no-store" }))
+    ? withHeaders(response, { ...response.headers, "cache-control": "no-store" })
     : response
 
 const hashOf = (body: Uint8Array | string): string =>

@@ -18,7 +18,7 @@ import { IdempotencyRecords } from "./IdempotencyRecords.ts"
 import { decodeAnswer, encodeAnswer } from "./KeptAnswer.ts"
 import { ValidationFailedProblem } from "./RequestProblems.ts"
 import { IdempotencyInProgressProblem, IdempotencyKeyReusedProblem } from "./ResourceProblems.ts"
-import { newHeaders, withHeaders } from "./ResponseHeaders.ts"
+import { withHeaders } from "./ResponseHeaders.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -194,7 +194,7 @@ const responseOf = (exit: Exit.Exit<Response, unknown>): Effect.Effect<Response 
 const isKept = (status: number): boolean => status < 400 || KEPT_REFUSALS.has(status)
 
 const replayed = (response: Response): Response =>
-  withHeaders(response, Object.assign(newHeaders(), response.headers, { "idempotency-replayed": "true" }))
+  withHeaders(response, { ...response.headers, "idempotency-replayed": "true" })
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"])
 
