@@ -22,6 +22,7 @@ import { type BackupOptions, takeBackup } from "../../../src/ops/backup/Backup.t
 import { type RestoreOptions, restoreBackup } from "../../../src/ops/backup/Restore.ts"
 import { verify } from "../../../src/ops/Verify.ts"
 import { Ownership } from "../../../src/sqlite/Ownership.ts"
+import { SqliteClient } from "../../../src/sqlite/SqliteClient.ts"
 import { enqueued } from "../../jobs/JobHistories.ts"
 import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
 import {
@@ -34,6 +35,8 @@ import {
   withDatabase,
   writeSample,
 } from "../SampleJournal.ts"
+
+const READ_TO_THE_END = "UPDATE projection_checkpoints SET position = (SELECT max(position) FROM events)"
 
 /** Another job of the sample, of one event, for which nobody waits. */
 const SECOND_JOB = "job_01k8w3e5r7fm2vx9q4ztd6yhb3"
@@ -110,6 +113,7 @@ describe("a backup", () => {
       yield* Effect.gen(function* () {
         const journal = yield* Journal
         const archive = yield* JournalArchive
+        const { writer } = yield* SqliteClient
         // Several thousand pages that are copied one hundred at a time.
         const filler = enqueued({ payload: "x".repeat(100_000) })
         for (let n = 10; n < 60; n++)
@@ -124,6 +128,8 @@ describe("a backup", () => {
         const late: DomainEvent = { _tag: "QueuePaused" }
         const changes: ReadonlyArray<Effect.Effect<unknown, unknown, Journal>> = [
           complete(SECOND_JOB, START),
+          // No stream leaves before the async projections have read it.
+          Effect.sync(() => writer.exec(READ_TO_THE_END)),
           archive.move([{ stream: SECOND_JOB, version: 3 }]),
           journal.append([{ stream: "queue/late", expectedVersion: 0, events: [late] }], START),
         ]
