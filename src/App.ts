@@ -49,6 +49,7 @@ import { jsonLines, type LogContext, prettyLines } from "./telemetry/LogFormat.t
 import * as Logging from "./telemetry/Logging.ts"
 import { Logs, LogSink, standardOutput } from "./telemetry/LogSink.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
+import { PerformanceMonitor } from "./telemetry/PerformanceMonitor.ts"
 import * as Observer from "./telemetry/Observer.ts"
 import * as Tracing from "./telemetry/Tracing.ts"
 import * as TraceParent from "./telemetry/TraceParent.ts"
@@ -133,7 +134,7 @@ const tracing = (settings: Settings) =>
 
 /** Below everything else, so that everything is told and measured, to the last. */
 const telemetry = (settings: Settings) =>
-  (settings.isMeasured ? Metrics.layer : Layer.empty).pipe(
+  Layer.merge(settings.isMeasured ? Metrics.layer : Layer.empty, PerformanceMonitor.layer).pipe(
     Layer.provideMerge(tracing(settings)),
     Layer.provideMerge(logging(settings)),
     Layer.provideMerge(Layer.mergeAll(Observer.layer, Metrics.registryLayer)),

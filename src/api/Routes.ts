@@ -17,6 +17,7 @@ import { limitedRoutes } from "../http/rate-limits/RateLimited.ts"
 import { ResponseCache } from "../http/ResponseCache.ts"
 import { CacheTagsLive } from "./CacheTags.ts"
 import { CacheLive } from "./internal/cache/Handlers.ts"
+import { PerformanceLive } from "./internal/performance/Handlers.ts"
 import { RateLimitsLive } from "./internal/rate-limits/Handlers.ts"
 import { MetricsLive } from "./metrics/Handlers.ts"
 import { SystemLive } from "./system/Handlers.ts"
@@ -47,6 +48,7 @@ const groups = Layer.mergeAll(
   SchedulesLive,
   CacheLive,
   RateLimitsLive,
+  PerformanceLive,
   ApiKeysLive,
   AuditLive,
   BatchLive,

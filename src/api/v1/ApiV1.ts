@@ -4,6 +4,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { contract } from "../../http/Contract.ts"
 import { CacheApi } from "../internal/cache/Api.ts"
+import { PerformanceApi } from "../internal/performance/Api.ts"
 import { RateLimitsApi } from "../internal/rate-limits/Api.ts"
 import { MetricsApi } from "../metrics/Api.ts"
 import { SystemApi } from "../system/Api.ts"
@@ -48,6 +49,7 @@ export const ApiV1 = contract(
       EventsApi,
       CacheApi,
       RateLimitsApi,
+      PerformanceApi,
       ApiKeysApi,
       AuditApi,
       BatchApi,

@@ -1,0 +1,85 @@
+/**
+ * What is slow, and what fails: the requests of the minutes just gone by route, the operations of the database, and how late the
+ * event loop is. It hears of each request from the observer and keeps counts alone; who wants to know asks.
+ */
+import { Clock, Context, Effect, Layer } from "effect"
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { CurrentObserver } from "./Observer.ts"
+import { QueryTimes } from "./QueryTimes.ts"
+import { type RouteReport, RouteTimes, SLICE_MS } from "./RouteTimes.ts"
+
+/** As for metrics: all that was found on no route is one. */
+const UNMATCHED = "unmatched"
+const DELAY_RESOLUTION_MS = 10
+const NANOS_PER_MILLISECOND = 1e6
+
+/** How late the event loop was in one interval, in milliseconds. */
+export interface LoopDelay {
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+
+export class PerformanceMonitor extends Context.Service<
+  PerformanceMonitor,
+  {
+    /** The routes that were asked for in the milliseconds just gone, the busiest first. */
+    readonly routes: (windowMs: number) => Effect.Effect<ReadonlyArray<RouteReport>>
+    readonly queries: QueryTimes
+    /** Of the last whole interval of {@link SLICE_MS}; before the first has ended, of what there is. */
+    readonly loopDelay: Effect.Effect<LoopDelay>
+  }
+>()("renderowl/telemetry/PerformanceMonitor") {
+  static readonly layer = Layer.effect(
+    PerformanceMonitor,
+    Effect.gen(function* () {
+      const observer = yield* CurrentObserver
+      const clock = yield* Clock.Clock
+      const times = new RouteTimes()
+      const queries = new QueryTimes()
+      yield* observer.on("request", ({ durationMs, method, route = UNMATCHED, status, waited }) =>
+        times.record(
+          { method, route, status, durationMs: waited ? undefined : durationMs },
+          clock.currentTimeMillisUnsafe(),
+        ),
+      )
+      yield* observer.on("database", (operation) => queries.record(operation))
+      return PerformanceMonitor.of({
+        routes: (windowMs) => Effect.map(Clock.currentTimeMillis, (now) => times.report(windowMs, now)),
+        queries,
+        loopDelay: yield* loopDelays,
+      })
+    }),
+  )
+}
+
+const loopDelays = Effect.gen(function* () {
+  const delay = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
+      delay.enable()
+      return delay
+    }),
+    (delay) => Effect.sync(() => void delay.disable()),
+  )
+  // What is measured is the time between two looks, of which the resolution was meant; of none, it is no number.
+  const late = (nanos: number) => Math.max(0, nanos / NANOS_PER_MILLISECOND - DELAY_RESOLUTION_MS) || 0
+  const read = (): LoopDelay => ({
+    p50: late(delay.percentile(50)),
+    p99: late(delay.percentile(99)),
+    max: delay.count === 0 ? 0 : late(delay.max),
+  })
+  let last: LoopDelay | undefined
+  yield* Effect.forkScoped(
+    Effect.forever(
+      Effect.andThen(
+        Effect.sleep(SLICE_MS),
+        Effect.sync(() => {
+          last = read()
+          delay.reset()
+        }),
+      ),
+    ),
+  )
+  return Effect.sync(() => last ?? read())
+})

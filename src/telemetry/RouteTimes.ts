@@ -1,0 +1,108 @@
+/**
+ * How requests did, by route, in the minutes just gone: a ring of slices for each route, each with a histogram of its times, so
+ * that any window of whole slices has its percentiles without a single request being kept. Memory is bounded by the number of
+ * routes and slices: what belongs to no route that has a place is counted together.
+ */
+import { LatencyHistogram } from "./LatencyHistogram.ts"
+
+/** What a slice covers. A window is as sharp as this. */
+export const SLICE_MS = 30_000
+/** Slices that are kept: a quarter of an hour, which is the longest window. */
+const SLICES = 30
+/** Methods and routes with a place of their own: 6 to 14 kB a slice in which they are asked for. */
+export const ROUTES_MAX = 100
+/** Requests of everybody else. */
+export const OTHER_ROUTES = { method: "*", route: "other" } as const
+
+/** One request, as far as it matters here. */
+export interface Timed {
+  readonly method: string
+  readonly route: string
+  readonly status: number
+  /** `undefined`: it waited because it wanted to, and its time says nothing. */
+  readonly durationMs: number | undefined
+}
+
+/** What became of the requests of a route in a window. */
+export interface RouteReport {
+  readonly method: string
+  readonly route: string
+  readonly requests: number
+  /** Answers that were our fault (5xx). */
+  readonly errors: number
+  readonly times: LatencyHistogram
+}
+
+/** A slice of one route; `number` says which one since 1970. */
+interface Slice {
+  number: number
+  requests: number
+  errors: number
+  readonly times: LatencyHistogram
+}
+
+interface Ring {
+  readonly method: string
+  readonly route: string
+  readonly slices: Array<Slice | undefined>
+}
+
+const SERVER_ERROR = 500
+
+export class RouteTimes {
+  readonly #rings = new Map<string, Ring>()
+
+  record(timed: Timed, now: number): void {
+    const slice = this.#sliceOf(this.#ringOf(timed), Math.floor(now / SLICE_MS))
+    slice.requests++
+    if (timed.status >= SERVER_ERROR) slice.errors++
+    if (timed.durationMs !== undefined) slice.times.record(timed.durationMs)
+  }
+
+  /** The routes that were asked for in the `windowMs` before `now`, the slice under way included; the busiest first. */
+  report(windowMs: number, now: number): ReadonlyArray<RouteReport> {
+    const newest = Math.floor(now / SLICE_MS)
+    const oldest = newest - Math.min(SLICES, Math.ceil(windowMs / SLICE_MS)) + 1
+    const reports: Array<RouteReport> = []
+    for (const { method, route, slices } of this.#rings.values()) {
+      const times = new LatencyHistogram()
+      let requests = 0
+      let errors = 0
+      for (const slice of slices) {
+        if (slice === undefined || slice.number < oldest || slice.number > newest) continue
+        requests += slice.requests
+        errors += slice.errors
+        times.add(slice.times)
+      }
+      if (requests > 0) reports.push({ method, route, requests, errors, times })
+    }
+    return reports.sort((one, other) => other.requests - one.requests)
+  }
+
+  #ringOf({ method, route }: Timed): Ring {
+    const key = `${method} ${route}`
+    const known = this.#rings.get(key)
+    if (known !== undefined) return known
+    if (this.#rings.size >= ROUTES_MAX && route !== OTHER_ROUTES.route)
+      return this.#ringOf({ ...OTHER_ROUTES, status: 0, durationMs: undefined })
+    const ring: Ring = { method, route, slices: Array.from({ length: SLICES }) }
+    this.#rings.set(key, ring)
+    return ring
+  }
+
+  #sliceOf({ slices }: Ring, number: number): Slice {
+    const place = number % SLICES
+    let slice = slices[place]
+    if (slice === undefined) {
+      slice = { number, requests: 0, errors: 0, times: new LatencyHistogram() }
+      slices[place] = slice
+    } else if (slice.number !== number) {
+      // What it held is older than any window.
+      slice.number = number
+      slice.requests = 0
+      slice.errors = 0
+      slice.times.reset()
+    }
+    return slice
+  }
+}
