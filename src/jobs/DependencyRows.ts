@@ -16,8 +16,9 @@ const INSERT = `INSERT INTO job_dependencies (dependency, dependent, outcome)
 const POSITION = "(SELECT position FROM events WHERE stream = ? AND version = 1)"
 /** Index: the primary key, whose first column is the dependency. */
 const SET_OUTCOME = `UPDATE job_dependencies SET outcome = ? WHERE dependency = ${POSITION}`
-/** Index: the primary key. */
-const TOLD = `UPDATE job_dependencies SET outcome = NULL WHERE dependency = ${POSITION} AND dependent = ${POSITION}`
+/** Only what was told is: a job that was redriven meanwhile may have ended in another way. Index: the primary key. */
+const TOLD = `UPDATE job_dependencies SET outcome = NULL
+  WHERE dependency = ${POSITION} AND dependent = ${POSITION} AND outcome = ?`
 /** Index: the primary key. */
 const SETTLED = `DELETE FROM job_dependencies WHERE dependency = ${POSITION} AND dependent = ${POSITION}`
 /** Index: job_dependencies_of. */
@@ -60,7 +61,8 @@ export class DependencyRows {
           db.prepare(SET_OUTCOME).run(null, stream)
           break
         case "JobDependencyEnded":
-          db.prepare(event.settled ? SETTLED : TOLD).run(event.job, stream)
+          if (event.settled) db.prepare(SETTLED).run(event.job, stream)
+          else db.prepare(TOLD).run(event.job, stream, ROW_STATUS[event.outcome])
           break
       }
     }

@@ -4,6 +4,7 @@ import { Queue } from "../../src/jobs/Queue.ts"
 import type { Submission } from "../../src/jobs/Submission.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import { advance, settle } from "../support/Turns.ts"
+import { enqueued } from "./JobHistories.ts"
 import {
   ended,
   eventsOf,
@@ -13,6 +14,7 @@ import {
   Numbered,
   queueWith,
   running,
+  START,
   statusOf,
   store,
 } from "./QueueFixture.ts"
@@ -171,6 +173,40 @@ describe("a job that depends on others", () => {
       )
       yield* Effect.gen(function* () {
         expect(yield* ended(b.id)).toMatchObject({ status: "completed", result: 2 })
+      }).pipe(Effect.provide(queueWith(numbered((n) => Effect.succeed(n)))))
+    }).pipe(Effect.provide(store)),
+  )
+
+  it.effect("is told that one has completed which was redriven while its death was being told", () =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const write = (
+        stream: string,
+        ...events: ReadonlyArray<{ readonly _tag: string; [_: string]: unknown }>
+      ) =>
+        Effect.flatMap(journal.readStream(stream), ({ length }) =>
+          journal.append([{ stream, expectedVersion: length, events }], START),
+        )
+      yield* write("job_1", enqueued({ type: "numbered" }))
+      const dependent = { depends_on: ["job_1"], on_dependency_failure: "wait" } as const
+      yield* write("job_2", enqueued({ type: "numbered", ...dependent }))
+      yield* write("job_1", { _tag: "JobCancelled" })
+      yield* write(
+        "job_1",
+        { _tag: "JobRedriven", due_at: START },
+        { _tag: "JobStarted", attempt: 1, worker: "lost" },
+        { _tag: "JobCompleted", attempt: 1, result: null },
+      )
+      // What was decided before is stored after it.
+      yield* write("job_2", {
+        _tag: "JobDependencyEnded",
+        job: "job_1",
+        outcome: "cancelled",
+        settled: false,
+      })
+      yield* Effect.gen(function* () {
+        yield* settle
+        expect(yield* statusOf("job_2")).toBe("completed")
       }).pipe(Effect.provide(queueWith(numbered((n) => Effect.succeed(n)))))
     }).pipe(Effect.provide(store)),
   )
