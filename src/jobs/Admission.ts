@@ -1,9 +1,11 @@
 /**
  * Who may start in one turn of a queue: room for each type and for the queue as a whole, room for each concurrency key,
- * and starts that the rate limit still allows. It counts what the turn has decided so far as if it were done.
+ * and starts that the rate limit still allows. It counts what the turn has decided so far as if it were done, but for
+ * handlers that are to be interrupted: they take their places until they have ended, and their jobs wait for them.
  */
 import type { Registration } from "./Attempt.ts"
-import type { Leases } from "./Leases.ts"
+import type { ReadyJob } from "./Lane.ts"
+import { isGone, isHeld, type Leases, ownEndOf } from "./Leases.ts"
 import type { QueueState } from "./QueueBehavior.ts"
 import type { RateWindow } from "./RateWindow.ts"
 import type { Turn, WorkingJob } from "./Turn.ts"
@@ -20,6 +22,8 @@ export interface AdmissionOptions {
 export class Admission {
   readonly #options: AdmissionOptions
   readonly #running: Map<string, number>
+  /** Jobs whose last handler goes on although its lease is over, or will be with this turn. */
+  readonly #unended: Set<string>
   #startsLeft: number
   /** Made when the first concurrency key is asked for: most queues have none. */
   #runningOfKey: Map<string, number> | undefined
@@ -30,10 +34,15 @@ export class Admission {
     const { leases, rate, settings } = options
     this.#options = options
     this.#running = leases.runningByType()
-    let total = leases.size
+    this.#unended = new Set(leases.ending)
+    let total = leases.running()
     for (const { id, state } of leases.size === 0 ? [] : turn.jobs) {
       const lease = leases.get(id)
-      if (lease === undefined || (state.status === "processing" && state.attempt === lease.attempt)) continue
+      if (lease === undefined || isHeld(lease, state)) continue
+      if (!isGone(lease) && ownEndOf(lease, state) === undefined) {
+        this.#unended.add(id)
+        continue
+      }
       this.#running.set(state.type, this.#running.get(state.type)! - 1)
       if (state.concurrencyKey !== undefined) this.#ended.push(state.concurrencyKey)
       total--
@@ -59,9 +68,12 @@ export class Admission {
     return (this.#running.get(type) ?? 0) < (registration.concurrency ?? this.#options.concurrency)
   }
 
-  /** Whether an attempt of a job with this concurrency key may start. */
-  readonly isKeyOpen = (key: string): boolean =>
-    (this.#countKeys().get(key) ?? 0) < this.#options.settings.limits.key_concurrency
+  /** Whether nothing is in the way of a job but, perhaps, that its type has no room. */
+  readonly isFree = ({ id, key }: ReadyJob): boolean => {
+    if (this.#unended.has(id)) return false
+    if (key === undefined) return true
+    return (this.#countKeys().get(key) ?? 0) < this.#options.settings.limits.key_concurrency
+  }
 
   /** The turn has decided to start an attempt. */
   started({ state: { concurrencyKey, type } }: WorkingJob): void {

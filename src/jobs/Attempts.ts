@@ -1,11 +1,12 @@
 /**
  * The attempts of a queue that run in this process, and their leases. They follow what is committed: a job that the journal
- * says is processing here has a running attempt, every other attempt has ended or is interrupted.
+ * says is processing here has a running attempt, every other attempt has ended or is interrupted. What is interrupted may
+ * take its time to end: until then it keeps its place, and its job is not started again.
  */
 import { Effect, Fiber } from "effect"
 import { type Lease, type LeaseCommands, type Registration, runAttempt } from "./Attempt.ts"
 import type { JobState } from "./JobState.ts"
-import { LEASE_DURATION_MS, Leases, type LiveLease } from "./Leases.ts"
+import { isHeld, LEASE_DURATION_MS, Leases, type LiveLease, ownEndOf } from "./Leases.ts"
 import type { LiveProgress } from "./LiveProgress.ts"
 import { QueueMeter, type QueueThroughput } from "./QueueMeter.ts"
 import type { VersionedJob, WorkingJob } from "./Turn.ts"
@@ -17,6 +18,8 @@ export interface AttemptsOptions {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   /** Whose handler has gone while the start was under way. */
   readonly onOrphan: (lease: Lease) => void
+  /** A handler that was interrupted has ended: there is room for another. */
+  readonly onRoom: () => void
 }
 
 export class Attempts {
@@ -38,7 +41,7 @@ export class Attempts {
     const lease = this.leases.get(id)
     if (lease === undefined && state.status !== "processing") return false
     const job: VersionedJob = { id, position, state, trace, version }
-    if (state.status === "processing" && lease?.attempt === state.attempt) {
+    if (lease !== undefined && isHeld(lease, state)) {
       lease.job = job
       return false
     }
@@ -54,7 +57,7 @@ export class Attempts {
     const orphans: Array<VersionedJob> = []
     for (const job of processing) {
       const lease = this.leases.get(job.id)
-      if (lease?.attempt === job.state.attempt) {
+      if (lease !== undefined && isHeld(lease, job.state)) {
         lease.job = job
         held.add(lease)
       } else orphans.push(job)
@@ -63,7 +66,7 @@ export class Attempts {
     return orphans
   }
 
-  /** Ends when no attempt of a type (of any, without one) is under way. */
+  /** Ends when no handler of a type (of any, without one) is under way. */
   ended(type: string | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.leases.running(type) === 0) return Effect.void
@@ -87,21 +90,24 @@ export class Attempts {
 
   /** The lease is over. Its attempt is interrupted unless it has ended by itself. */
   #end(lease: LiveLease, state: JobState): void {
-    const attempt = state.attempts.findLast(({ number }) => number === lease.attempt)
-    const endedItself = attempt?.outcome === "completed" || attempt?.outcome === "failed"
-    if (!endedItself) return this.#revoke(lease)
-    const { endedAt, startedAt, waitMs } = attempt
-    this.#meter.record(endedAt!, attempt.outcome === "completed", waitMs, endedAt! - startedAt)
-    this.#forget(lease)
+    const end = ownEndOf(lease, state)
+    if (end === undefined) return this.#revoke(lease)
+    const { endedAt, outcome, startedAt, waitMs } = end
+    this.#meter.record(endedAt!, outcome === "completed", waitMs, endedAt! - startedAt)
+    this.#options.live.clear(lease.job.id)
+    this.leases.delete(lease)
   }
 
   #revoke(lease: LiveLease): void {
-    this.#forget(lease)
-    lease.fiber?.interruptUnsafe()
-  }
-
-  #forget(lease: LiveLease): void {
-    this.leases.delete(lease)
-    this.#options.live.clear(lease.job.id)
+    const { fiber, job } = lease
+    this.#options.live.clear(job.id)
+    if (fiber === undefined) return this.leases.delete(lease)
+    this.leases.outlive(lease)
+    fiber.interruptUnsafe()
+    // At once, if it has ended already. The turn that took the lease has left the place alone.
+    fiber.addObserver(() => {
+      this.leases.settle(lease)
+      this.#options.onRoom()
+    })
   }
 }

@@ -62,7 +62,7 @@ export class Lane {
   #complete = false
   /** Until when: jobs that became due after that are found by their due time. */
   #completeUntil = NEVER
-  /** Whether all that is left waits for its concurrency key, and a look at the table may bring others. */
+  /** Whether nothing that is left is free to start, and a look at the table may bring others. */
   #isExhausted = false
   #wasTaken = false
   /**
@@ -85,11 +85,11 @@ export class Lane {
     return !this.#complete && (this.size === 0 || this.#isExhausted)
   }
 
-  /** The first job that may start as far as its concurrency key is concerned. */
-  first(isOpen: (key: string) => boolean): ReadyJob | undefined {
+  /** The first job that is free to start: not every one is, as its concurrency key may be taken. */
+  first(isFree: (job: ReadyJob) => boolean): ReadyJob | undefined {
     for (let at = this.#first; at < this.#jobs.length; at++) {
       const job = this.#jobs[at]!
-      if (job.key === undefined || isOpen(job.key)) return job
+      if (isFree(job)) return job
     }
     // Those that were taken have made room for others. A lane as it was read gives no more when it is read again.
     this.#isExhausted = this.#wasTaken

@@ -92,6 +92,7 @@ export class QueueActor {
         this.#send(id, (state, context) =>
           JobBehavior.decide.Stall(state, { attempt, reason: "handed_back" }, context),
         ),
+      onRoom: () => this.wake(),
     })
     const { journal, name, store } = options
     this.#memory = new QueueMemory({ name, journal, store, attempts: this.#attempts })

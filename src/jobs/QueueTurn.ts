@@ -281,8 +281,7 @@ export class QueueTurn extends Turn {
   *#startReady() {
     const { memory, worker } = this.#queue
     const admission = this.admission()
-    const pop = () =>
-      admission.isOpen ? memory.window.pop(admission.hasRoom, admission.isKeyOpen) : undefined
+    const pop = () => (admission.isOpen ? memory.window.pop(admission.hasRoom, admission.isFree) : undefined)
     for (let next = pop(); next !== undefined; next = pop()) {
       const job = this.#known(next.id) ?? this.include(yield* this.#claimable(next))
       if (isExpired(job.state, this.now)) {

@@ -38,10 +38,10 @@ export class ReadyWindow {
   }
 
   /**
-   * Takes out the next job of those types that have room and those concurrency keys that are open: by priority, due
-   * time, enqueue order.
+   * Takes out the next of those jobs that are free to start and whose types have room: by priority, due time, enqueue
+   * order.
    */
-  pop(hasRoom: (type: string) => boolean, isOpen: (key: string) => boolean): ReadyJob | undefined {
+  pop(hasRoom: (type: string) => boolean, isFree: (job: ReadyJob) => boolean): ReadyJob | undefined {
     // A type whose more urgent lane has run dry waits for its refill: the table may hold jobs that come first.
     let dry: Set<string> | undefined
     for (const lanes of this.#lanes) {
@@ -50,7 +50,7 @@ export class ReadyWindow {
       for (const lane of lanes.values()) {
         if (lane.isDry) dry = (dry ?? new Set()).add(lane.type)
         if (lane.size === 0 || dry?.has(lane.type) === true || !hasRoom(lane.type)) continue
-        const first = lane.first(isOpen)
+        const first = lane.first(isFree)
         if (lane.isDry) dry = (dry ?? new Set()).add(lane.type)
         if (first === undefined || (next !== undefined && !isBefore(first, next))) continue
         best = lane

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Latch, Layer, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Latch, Layer, Scope, Stream } from "effect"
 import * as Job from "../../src/jobs/Job.ts"
 import type { JobUpdate } from "../../src/jobs/JobFeed.ts"
 import { Queue } from "../../src/jobs/Queue.ts"
@@ -228,6 +228,114 @@ describe("cancel", () => {
       yield* queue.retry(scheduled.id)
       expect(yield* ended(scheduled.id)).toMatchObject({ status: "completed", attempt: 1 })
     }).pipe(Effect.provide(running(worker, { concurrency: 1 })))
+  })
+})
+
+describe("a handler that takes its time to end when it is cancelled", () => {
+  /** A worker whose interrupted attempts end when the gate opens. */
+  const reluctant = () => {
+    const gate = Latch.makeUnsafe(false)
+    const log: Array<string> = []
+    const worker = numbered((n, job) =>
+      Effect.sync(() => log.push(`${n} begins its attempt ${job.attempt}`)).pipe(
+        Effect.andThen(Effect.never),
+        Effect.onInterrupt(() =>
+          Effect.andThen(
+            gate.await,
+            Effect.sync(() => log.push(`${n} ends its attempt ${job.attempt}`)),
+          ),
+        ),
+      ),
+    )
+    return { gate, log, worker }
+  }
+
+  it.effect("has ended before the next attempt of its job starts, however soon that is wanted", () => {
+    const { gate, log, worker } = reluctant()
+    return Effect.gen(function* () {
+      const queue = yield* Queue
+      const { id } = yield* Queue.enqueue(Numbered, { n: 1 })
+      yield* settle
+      // In one turn.
+      yield* Effect.all([queue.cancel(id), queue.retry(id)], { concurrency: "unbounded" })
+      yield* settle
+      // And again, while the first attempt ends.
+      yield* queue.cancel(id)
+      yield* queue.retry(id)
+      yield* advance("1 minute")
+      expect(log).toEqual(["1 begins its attempt 1"])
+      expect(yield* statusOf(id)).toBe("waiting")
+      yield* gate.open
+      yield* settle
+      expect(log).toEqual(["1 begins its attempt 1", "1 ends its attempt 1", "1 begins its attempt 2"])
+      expect(yield* historyOf(id)).toEqual([
+        "Enqueued",
+        "Started",
+        "Cancelled",
+        "Redriven",
+        "Cancelled",
+        "Redriven",
+        "Started",
+      ])
+    }).pipe(Effect.ensuring(gate.open), Effect.provide(running(worker)))
+  })
+
+  const placed = (
+    limits: { readonly concurrency?: number },
+    options: { readonly concurrencyKey?: string },
+  ) => {
+    const { gate, log, worker } = reluctant()
+    return Effect.gen(function* () {
+      const queue = yield* Queue
+      const [first, second] = yield* Effect.forEach([1, 2], (n) => Queue.enqueue(Numbered, { n }, options))
+      yield* settle
+      yield* queue.cancel(first!.id)
+      yield* settle
+      expect(log).toEqual(["1 begins its attempt 1"])
+      expect(yield* statusOf(second!.id)).toBe("waiting")
+      yield* gate.open
+      yield* settle
+      expect(log).toEqual(["1 begins its attempt 1", "1 ends its attempt 1", "2 begins its attempt 1"])
+    }).pipe(Effect.ensuring(gate.open), Effect.provide(running(worker, limits)))
+  }
+
+  it.effect("keeps the place of its type until then", () => placed({ concurrency: 1 }, {}))
+  it.effect("keeps the place of its concurrency key until then", () => placed({}, { concurrencyKey: "key" }))
+
+  it.effect("keeps nobody waiting who has a place of his own", () => {
+    const { gate, log, worker } = reluctant()
+    return Effect.gen(function* () {
+      const queue = yield* Queue
+      const { id } = yield* Queue.enqueue(Numbered, { n: 1 })
+      yield* settle
+      yield* queue.cancel(id)
+      yield* queue.retry(id)
+      yield* Queue.enqueue(Numbered, { n: 2 })
+      yield* settle
+      expect(log).toEqual(["1 begins its attempt 1", "2 begins its attempt 1"])
+    }).pipe(Effect.ensuring(gate.open), Effect.provide(running(worker)))
+  })
+
+  it.effect("has ended before what it uses is released", () => {
+    const { gate, log, worker } = reluctant()
+    const resource = Layer.effectDiscard(
+      Effect.addFinalizer(() => Effect.sync(() => log.push("what it uses is released"))),
+    )
+    return Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const workers = Layer.provide(worker, resource)
+      const context = yield* Layer.buildWithScope(queueWith(workers), scope)
+      const queue = Context.get(context, Queue)
+      const { id } = yield* Effect.provide(Queue.enqueue(Numbered, { n: 1 }), context)
+      yield* settle
+      yield* queue.cancel(id)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* advance("1 minute")
+      expect(log).toEqual(["1 begins its attempt 1"])
+      yield* gate.open
+      yield* Fiber.join(closing)
+      expect(log).toEqual(["1 begins its attempt 1", "1 ends its attempt 1", "what it uses is released"])
+    }).pipe(Effect.ensuring(gate.open), Effect.provide(store))
   })
 })
 

@@ -23,6 +23,7 @@ const interrupted = Effect.fnUntraced(function* (
     commands: {} as never,
     fork: Effect.runFork,
     onOrphan: () => {},
+    onRoom: () => {},
   })
   let isThere = false
   const add = Effect.suspend(() => {

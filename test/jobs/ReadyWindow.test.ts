@@ -40,10 +40,10 @@ const refill = (lane: Lane, reference: Reference) => {
   lane.fill(jobs, jobs.length < LANE_CAPACITY, Number.POSITIVE_INFINITY, 0)
 }
 
-const anyKey = () => true
+const anyJob = () => true
 
 const pop = (lane: Lane): ReadyJob | undefined => {
-  const job = lane.first(anyKey)
+  const job = lane.first(anyJob)
   if (job !== undefined) lane.take(job)
   return job
 }
@@ -110,7 +110,7 @@ describe("a lane", () => {
         for (const next of steps) {
           apply(lane, reference, next)
           expect(lane.size).toBeLessThanOrEqual(Math.min(LANE_CAPACITY, reference.ready.length))
-          expect(lane.first(anyKey)?.id).toBe(lane.size === 0 ? undefined : reference.ready[0]!.id)
+          expect(lane.first(anyJob)?.id).toBe(lane.size === 0 ? undefined : reference.ready[0]!.id)
           // What is left out is asked for before the lane runs dry.
           const isEnough = lane.size === reference.ready.length || lane.size >= LANE_CAPACITY / 4
           expect(lane.missingSince(NOW) !== undefined || isEnough).toBe(true)
@@ -155,7 +155,7 @@ describe("a lane", () => {
     const lane = new Lane("test", 2)
     const keyed = (position: number, key: string) => ({ ...readyJob(position, position), key })
     lane.fill([keyed(1, "a"), keyed(2, "b"), readyJob(3, 3)], true, Number.POSITIVE_INFINITY, 10)
-    const notA = (key: string) => key !== "a"
+    const notA = ({ key }: ReadyJob) => key !== "a"
     expect(lane.first(notA)?.id).toBe("job_2")
     lane.take(lane.first(notA)!)
     expect(lane.first(notA)?.id).toBe("job_3")
@@ -191,7 +191,7 @@ describe("the window", () => {
         for (const job of jobs) window.lane(job.type, job.priority)!.offer(job)
         const given: Array<ReadyJob> = []
         const hasRoom = (type: string) => room.includes(type)
-        for (let job = window.pop(hasRoom, anyKey); job !== undefined; job = window.pop(hasRoom, anyKey))
+        for (let job = window.pop(hasRoom, anyJob); job !== undefined; job = window.pop(hasRoom, anyJob))
           given.push(job)
         const expected = jobs
           .filter(({ type }) => room.includes(type))

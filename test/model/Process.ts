@@ -21,6 +21,7 @@ export const RETRY_AFTER_MS = 7_000
 const Payload = Schema.Struct({
   acts: Schema.Array(Schema.Union([Schema.Literals(["step", "progress", "log"]), Schema.Int])),
   outcomes: Schema.Array(Schema.Literals(OUTCOMES)),
+  unwinding: Schema.Int,
 })
 
 const typed = (type: string) =>
@@ -111,6 +112,7 @@ export class Process {
   kill(): void {
     this.#isDead = true
     this.running.clear()
+    this.#world.reference.unwinding.clear()
     this.#death.openUnsafe()
   }
 
@@ -141,10 +143,18 @@ export class Process {
     return new Proxy(service, { get: (target, name) => guard(Reflect.get(target, name)) })
   }
 
-  #handle({ acts, outcomes }: typeof Payload.Type, job: JobContext): Effect.Effect<unknown, unknown> {
+  #handle(
+    { acts, outcomes, unwinding }: typeof Payload.Type,
+    job: JobContext,
+  ): Effect.Effect<unknown, unknown> {
     const self = this
     const world = this.#world
     const { attempt, id } = job
+    const unwind = Effect.suspend(() => {
+      if (unwinding === 0) return Effect.void
+      world.reference.unwinding.add(id)
+      return Effect.sleep(unwinding)
+    })
     return Effect.gen(function* () {
       world.look()
       // Its end may be on the way already, but never its beginning.
@@ -158,9 +168,18 @@ export class Process {
       if (outcome === "vanish") world.vanished.set(`${id} ${attempt}`, world.simulation.now)
       return yield* END[outcome]
     }).pipe(
-      Effect.ensuring(Effect.sync(() => void (self.running.get(id) === attempt && self.running.delete(id)))),
+      Effect.onInterrupt(() => self.#alive(unwind)),
+      Effect.ensuring(Effect.sync(() => this.#leave(id, attempt))),
       self.#alive,
     )
+  }
+
+  /** A handler has ended. */
+  #leave(id: string, attempt: number): void {
+    if (this.running.get(id) !== attempt) return
+    this.running.delete(id)
+    const { reference, simulation } = this.#world
+    if (reference.unwinding.delete(id)) reference.upset(simulation.now)
   }
 
   #act(act: Script["acts"][number], at: number, job: JobContext): Effect.Effect<unknown> {

@@ -14,6 +14,8 @@ const RUNS = Number(process.env["MODEL_RUNS"] ?? 300)
 const [SEED, ...PATH] = (process.env["MODEL_SEED"] ?? "").split(":")
 const REPLAY = SEED === "" ? {} : { seed: Number(SEED), ...(PATH.length > 0 && { path: PATH.join(":") }) }
 const STEPS_MAX = 40
+/** A process that has not ended by then never will. */
+const PATIENCE_MS = 86_400_000
 /** The search takes as long as it takes: this is for one that does not end. */
 const TIMEOUT_MS = 3_600_000
 
@@ -24,8 +26,14 @@ const take = (world: World, next: Step): void => {
       return simulation.runUntil(simulation.now + next.ms, world.atRest)
     case "kill":
       return void simulation.run(world.kill)
-    case "restart":
-      return void simulation.run(world.restart)
+    case "restart": {
+      // It waits for those who take their time to end.
+      const end = simulation.fork(world.restart)
+      simulation.rest()
+      while (end.pollUnsafe() === undefined)
+        simulation.runUntil(Math.min(simulation.nextAt, simulation.now + PATIENCE_MS), world.atRest)
+      return
+    }
     case "fill disk":
       return void simulation.run(world.fillDisk)
     case "free disk":

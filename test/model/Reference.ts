@@ -42,6 +42,8 @@ export class Reference {
   readonly jobs = new Map<string, ModelJob>()
   /** Who has an idempotency key: `<queue> <key>`. */
   readonly keys = new Map<string, ModelJob>()
+  /** Jobs whose handlers have been interrupted and have not ended: they keep their places, whatever the journal says. */
+  readonly unwinding = new Set<string>()
   /** Whether starts are to be in order. */
   isInOrder = true
   readonly #queues = new Map<string, ModelQueue>()
@@ -52,7 +54,10 @@ export class Reference {
     return queue
   }
 
-  /** A process ends or begins, one handler after the other: for a moment not everybody can be the next. */
+  /**
+   * A process ends or begins, one handler after the other, or one that was interrupted leaves its place in a moment of its own:
+   * for that moment not everybody can be the next.
+   */
   upset(at: number): void {
     for (const job of this.jobs.values()) job.changedAt = at
   }
@@ -133,6 +138,7 @@ export class Reference {
       }
       case "JobCancelled":
         end(job, "cancelled")
+        if (status === "processing") this.upset(at)
         if (isFinal(status)) return told
         if (event.cause === "expired") return unless(isUnstarted && job.expires_at <= at, told)
         return unless(event.cause === undefined || (status === "blocked" && this.#isDoomed(job)), told)
@@ -167,6 +173,7 @@ export class Reference {
     const { forgotten, limits, paused } = this.queue(job.queue)
     if (job.status !== "waiting" || job.failures >= job.max_attempts)
       return `started while it is ${job.status}`
+    if (this.unwinding.has(job.id)) return "its last attempt has not ended"
     if (paused) return "its queue is paused"
     if (job.due_at > at) return "it is not due"
     if (job.expires_at <= at) return "it has expired"
@@ -188,10 +195,21 @@ export class Reference {
   /** Whether a job could have started before this moment. Who is the first of a key takes a moment to be found. */
   #isReady(job: ModelJob, at: number): boolean {
     if (job.status !== "waiting" || job.due_at > at || job.expires_at <= at) return false
+    if (this.unwinding.has(job.id) || this.#before(job).length > 0 || !this.#hasRoom(job)) return false
     const line = [...this.jobs.values()].filter((other) => other === job || isRival(job, other))
-    const waiting = line.filter(({ status, type }) => status === "waiting" && type === job.type)
-    const isFirst = !waiting.some((other) => other.priority === job.priority && isBefore(other, job))
-    return isFirst && this.#hasRoom(job) && line.every(({ changedAt }) => changedAt < at)
+    return line.every(({ changedAt }) => changedAt < at)
+  }
+
+  /** Those that wait before a job in the line of its concurrency key: only the first of a type and priority may start. */
+  #before(job: ModelJob): ReadonlyArray<ModelJob> {
+    return [...this.jobs.values()].filter(
+      (other) =>
+        isRival(job, other) &&
+        other.status === "waiting" &&
+        other.type === job.type &&
+        other.priority === job.priority &&
+        isBefore(other, job),
+    )
   }
 
   #hasRoom(job: ModelJob): boolean {
@@ -202,7 +220,9 @@ export class Reference {
   }
 
   #running(queue: string): ReadonlyArray<ModelJob> {
-    return [...this.jobs.values()].filter((job) => job.queue === queue && job.status === "processing")
+    return [...this.jobs.values()].filter(
+      (job) => job.queue === queue && (job.status === "processing" || this.unwinding.has(job.id)),
+    )
   }
 
   /** What should have happened by now. */
@@ -215,8 +235,12 @@ export class Reference {
     if (job.status === "failing") return "has failed for good and is not dead"
     if (job.status !== "waiting" && job.status !== "blocked") return undefined
     if (job.expires_at <= at) return "has expired and is not cancelled"
-    if (job.status === "waiting")
-      return unless(this.#isSpent(job.queue, at) || this.#whyNotStart(job, at) !== undefined, "could start")
+    if (job.status === "waiting") {
+      // Whose last attempt has not ended holds up its line, even if there were room for two of the key.
+      const isHeldUp = this.#before(job).some(({ id }) => this.unwinding.has(id))
+      const isSpent = this.#isSpent(job.queue, at)
+      return unless(isHeldUp || isSpent || this.#whyNotStart(job, at) !== undefined, "could start")
+    }
     const isPatient = job.on_dependency_failure === "wait"
     const ended = job.waitsFor.find((id) => {
       const { status } = this.jobs.get(id)!

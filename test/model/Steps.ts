@@ -28,7 +28,7 @@ const submission = (
     queue,
     idempotencyKey,
     type: twin?.type ?? plan.type,
-    payload: twin?.payload ?? { acts: script.acts, outcomes: script.outcomes },
+    payload: twin?.payload ?? { ...script },
     priority: plan.priority,
     maxAttempts: plan.maxAttempts,
     concurrencyKey: plan.concurrencyKey,

@@ -14,6 +14,8 @@ export type Outcome = (typeof OUTCOMES)[number]
 export interface Script {
   readonly acts: ReadonlyArray<"step" | "progress" | "log" | number>
   readonly outcomes: ReadonlyArray<Outcome>
+  /** How long it takes to end once it is interrupted. */
+  readonly unwinding: number
 }
 
 export interface Plan {
@@ -64,6 +66,12 @@ const ms = fc.oneof(
 /** Four of them outlive a lease, and end before the time limit. */
 const work = fc.oneof(fc.constantFrom(1, 500, 1_000, 10_000, 21_000), fc.integer({ min: 1, max: 3_000 }))
 
+/** At once, mostly. */
+const unwinding = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(0) },
+  { weight: 1, arbitrary: fc.constantFrom(1, 500, 2_000, 10_000) },
+)
+
 const script = fc.record({
   acts: fc.array(
     fc.oneof(
@@ -79,6 +87,7 @@ const script = fc.record({
     ),
     { maxLength: 3 },
   ),
+  unwinding,
 })
 
 const plan: fc.Arbitrary<Plan> = fc.record({

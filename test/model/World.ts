@@ -45,6 +45,7 @@ export class World {
   #process!: Process
   #lives = 0
   #isFull = false
+  #isRestarting = false
   #wellAt = 0
 
   constructor(seed: number, database = inMemory) {
@@ -74,7 +75,7 @@ export class World {
 
   /** Whether what should have happened must have. */
   get isWell(): boolean {
-    return !this.#isFull && this.simulation.now >= this.#wellAt
+    return !this.#isFull && !this.#isRestarting && this.simulation.now >= this.#wellAt
   }
 
   #must<A, E>(effect: Effect.Effect<A, E>): A {
@@ -97,8 +98,23 @@ export class World {
 
   /** The process ends in good order, one handler after the other, and another one takes over. */
   readonly restart = Effect.suspend(() => {
-    this.reference.upset(this.simulation.now)
-    return this.#process.stop.pipe(Effect.andThen(this.#flush), Effect.andThen(this.#begin))
+    const { reference } = this
+    this.look()
+    const { isInOrder } = reference
+    // As long as some handlers are gone and others are not, only their own jobs start.
+    reference.isInOrder = false
+    this.#isRestarting = true
+    return this.#process.stop.pipe(
+      Effect.andThen(this.#flush),
+      Effect.andThen(
+        Effect.suspend(() => {
+          this.look()
+          reference.isInOrder = isInOrder
+          this.#isRestarting = false
+          return this.#begin
+        }),
+      ),
+    )
   })
 
   /** What a process that has ended had under way is in the journal or it never will be: before the next one opens it. */
@@ -162,7 +178,9 @@ export class World {
       .filter(({ status }) => status === "processing")
       .map(({ attempt, id }) => `${id} ${attempt}`)
       .filter((name) => !this.#hasVanished(name))
-    const running = [...this.#process.running].map(([id, attempt]) => `${id} ${attempt}`)
+    const running = [...this.#process.running]
+      .map(([id, attempt]) => `${id} ${attempt}`)
+      .filter((name) => leased.includes(name) || !this.reference.unwinding.has(name.split(" ")[0]!))
     if (leased.toSorted().join() !== running.toSorted().join())
       throw new Broken(`leases: ${leased.join()}; attempts: ${running.join()}`)
   }
