@@ -29,9 +29,12 @@ const take = (world: World, next: Step): void => {
     case "restart": {
       // It waits for those who take their time to end.
       const end = simulation.fork(world.restart)
+      const deadline = simulation.now + PATIENCE_MS
       simulation.rest()
-      while (end.pollUnsafe() === undefined)
-        simulation.runUntil(Math.min(simulation.nextAt, simulation.now + PATIENCE_MS), world.atRest)
+      while (end.pollUnsafe() === undefined) {
+        if (simulation.nextAt > deadline) throw new Broken("a process does not end")
+        simulation.runUntil(simulation.nextAt, world.atRest)
+      }
       return
     }
     case "fill disk":
