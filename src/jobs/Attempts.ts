@@ -104,7 +104,7 @@ export class Attempts {
     if (fiber === undefined) return this.leases.delete(lease)
     this.leases.outlive(lease)
     fiber.interruptUnsafe()
-    // At once, if it has ended already. The turn that took the lease has left the place alone.
+    // At once, if it has ended already. The turn that decided this may have left its place alone: another one fills it.
     fiber.addObserver(() => {
       this.leases.settle(lease)
       this.#options.onRoom()
