@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { LatencyHistogram } from "../../src/telemetry/LatencyHistogram.ts"
 import { OTHER_ROUTES, ROUTES_MAX, RouteTimes, SLICE_MS, type Timed } from "../../src/telemetry/RouteTimes.ts"
 
