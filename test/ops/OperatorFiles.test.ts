@@ -1,0 +1,174 @@
+/**
+ * The files in `ops/` are for other programs, which say nothing about a name that is not there. So each name is looked up here:
+ * metrics and their labels in what a server tells, paths among its routes, settings among its settings.
+ */
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { spawnSync } from "node:child_process"
+import { parse, parseAllDocuments } from "yaml"
+import { settingsHelp } from "../../src/Config.ts"
+import { samplesOf } from "../support/Prometheus.ts"
+import { SharedServer } from "../support/SharedServer.ts"
+
+const FOLDER = join(import.meta.dirname, "../../ops")
+const textOf = (name: string) => readFileSync(join(FOLDER, name), "utf8")
+
+interface Dashboard {
+  readonly panels: ReadonlyArray<{
+    readonly id: number
+    readonly title: string
+    readonly datasource: { readonly uid: string }
+    readonly targets: ReadonlyArray<{ readonly expr: string; readonly legendFormat: string }>
+  }>
+  readonly templating: { readonly list: ReadonlyArray<{ readonly name: string; readonly type: string }> }
+}
+
+interface Rules {
+  readonly groups: ReadonlyArray<{
+    readonly rules: ReadonlyArray<{
+      readonly alert: string
+      readonly expr: string
+      readonly labels: { readonly severity: string }
+      readonly annotations: { readonly summary: string; readonly action: string }
+    }>
+  }>
+}
+
+const dashboard = JSON.parse(textOf("grafana-dashboard.json")) as Dashboard
+const rules = (parse(textOf("prometheus-alerts.yaml")) as Rules).groups.flatMap(({ rules }) => rules)
+
+/** Prometheus' own, and those of its language. */
+const NOT_OURS = new Set(["up", "rate", "increase", "sum", "max", "by", "le", "and", "histogram_quantile"])
+
+/** The metrics that an expression names. */
+const metricsIn = (expression: string): ReadonlyArray<string> =>
+  [...expression.replaceAll(/\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)/g, "").matchAll(/[a-z_][a-z0-9_]*/g)]
+    .map(([name]) => name)
+    .filter((name) => !NOT_OURS.has(name))
+
+/** The labels that it groups or selects by. */
+const labelsIn = (expression: string): ReadonlyArray<string> => [
+  ...[...expression.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list]) => list!.split(/,\s*/)),
+  ...[...expression.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"/g)].map(([, label]) => label!),
+]
+
+/** Given by whoever scrapes. */
+const SCRAPED = new Set(["job", "instance"])
+
+layer(SharedServer.layer(), { excludeTestServices: true })("names in expressions", (it) => {
+  const expressions = [
+    ...dashboard.panels.flatMap(({ targets, title }) => targets.map(({ expr }) => [title, expr] as const)),
+    ...rules.map(({ alert, expr }) => [alert, expr] as const),
+  ]
+
+  it.effect.each(expressions)("of %s are those of a server that has worked", ([, expression]) =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      yield* client.post("/v1/jobs", { type: "system:echo", payload: 1 }, { prefer: "wait=5" })
+      yield* client.get("/v1/projects")
+      const samples = samplesOf((yield* client.get("/metrics")).text)
+      const names = new Set(samples.map(({ name }) => name))
+      const metrics = metricsIn(expression)
+      if (!expression.startsWith("up{")) assert.isNotEmpty(metrics)
+      assert.includeMembers([...names], [...metrics])
+      const labels = new Set(
+        samples.filter(({ name }) => metrics.includes(name)).flatMap(({ labels }) => Object.keys(labels)),
+      )
+      assert.includeMembers([...labels, ...SCRAPED], [...labelsIn(expression)])
+    }),
+  )
+})
+
+describe("the dashboard", () => {
+  it("has panels of their own number, which take the data source that is chosen", () => {
+    assert.strictEqual(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length)
+    for (const { datasource } of dashboard.panels) assert.strictEqual(datasource.uid, "${datasource}")
+    assert.deepStrictEqual(
+      dashboard.templating.list.map(({ name }) => name),
+      ["datasource", "job"],
+    )
+  })
+
+  it("calls series by labels that they have", () => {
+    for (const { targets } of dashboard.panels)
+      for (const { expr, legendFormat } of targets)
+        for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) assert.include(labelsIn(expr), label)
+  })
+})
+
+describe("the alert rules", () => {
+  it("say what is wrong, how bad it is and what to do", () => {
+    for (const { alert, annotations, labels } of rules) {
+      assert.match(labels.severity, /^(critical|warning)$/, alert)
+      assert.isNotEmpty(annotations.summary, alert)
+      assert.isNotEmpty(annotations.action, alert)
+    }
+  })
+
+  const promtool = spawnSync("promtool", ["check", "rules", join(FOLDER, "prometheus-alerts.yaml")], {
+    encoding: "utf8",
+  })
+  it.skipIf(promtool.error !== undefined)("are rules to promtool (skipped where it is not installed)", () => {
+    assert.strictEqual(promtool.status, 0, promtool.stderr)
+  })
+})
+
+interface Manifest {
+  readonly kind: string
+  readonly spec: {
+    readonly replicas: number
+    readonly template: {
+      readonly spec: {
+        readonly terminationGracePeriodSeconds: number
+        readonly containers: ReadonlyArray<{
+          readonly env: ReadonlyArray<{ readonly name: string }>
+          readonly startupProbe: Probe
+          readonly livenessProbe: Probe
+          readonly readinessProbe: Probe
+        }>
+      }
+    }
+  }
+}
+
+interface Probe {
+  readonly httpGet: { readonly path: string }
+}
+
+/** A stop takes at most so long. */
+const STOP_SEC = 15
+const isSetting = (name: string) => new RegExp(`^ {2}${name} `, "m").test(settingsHelp)
+
+describe("what starts it", () => {
+  const documents = parseAllDocuments(textOf("kubernetes.yaml")).map((document) => {
+    assert.isEmpty(document.errors)
+    return document.toJS() as Manifest
+  })
+  const { spec } = documents.find(({ kind }) => kind === "StatefulSet")!
+  const [container] = spec.template.spec.containers
+
+  it("on Kubernetes is one process, with time to stop, and settings that there are", () => {
+    assert.strictEqual(spec.replicas, 1)
+    assert.isAbove(spec.template.spec.terminationGracePeriodSeconds, STOP_SEC)
+    for (const { name } of container!.env) assert.isTrue(isSetting(name), name)
+  })
+
+  it("asks the process whether it lives, and for work only when it takes some", () => {
+    const { livenessProbe, readinessProbe, startupProbe } = container!
+    assert.deepStrictEqual(
+      [startupProbe, livenessProbe, readinessProbe].map(({ httpGet }) => httpGet.path),
+      ["/live", "/live", "/ready"],
+    )
+  })
+
+  it("under systemd gives it time to stop, and settings that there are", () => {
+    const unit = textOf("renderowl.service")
+    const [, stop] = /^TimeoutStopSec=(\d+)$/m.exec(unit)!
+    assert.isAbove(Number(stop), STOP_SEC)
+    const settings = [...unit.matchAll(/^Environment=(\w+)=/gm)].map(([, name]) => name!)
+    assert.isNotEmpty(settings)
+    for (const name of settings) assert.isTrue(isSetting(name), name)
+  })
+})
