@@ -219,6 +219,12 @@ export class SqliteDatabase {
     return this.prepareUncached(`PRAGMA ${name}`).get()?.[name]
   }
 
+  /** Commits a page of the file as it is: a write like any other, after which nothing has changed. */
+  rewrite(): void {
+    const version = this.#native.prepare("PRAGMA user_version").get()!["user_version"]
+    this.#native.exec(`PRAGMA user_version = ${Number(version)}`)
+  }
+
   /**
    * When the `fsync` of a commit fails, its frames stay behind the end of the write-ahead log, whole and valid. The next
    * commit overwrites them; but a process killed before it leaves them to the next one, which takes them for committed,
@@ -227,8 +233,7 @@ export class SqliteDatabase {
    */
   #bury(): void {
     try {
-      const version = this.#native.prepare("PRAGMA user_version").get()!["user_version"]
-      this.#native.exec(`PRAGMA user_version = ${Number(version)}`)
+      this.rewrite()
     } catch {
       // A disk that takes no writes either: then it is not known what is left on it.
     }

@@ -1,9 +1,12 @@
 /**
- * Is it well? A few checks of what RenderOwl cannot do without, each with a time limit, asked when somebody wants to know.
+ * Is it well? A few checks of what RenderOwl cannot do without, each with a time limit, made every 30 seconds
+ * however often somebody asks; the answer says how old each result is.
  * A failing critical check makes the whole unhealthy; any other makes it degraded.
  */
-import { Clock, Context, Duration, Effect, Layer } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Layer, Schedule } from "effect"
 
+/** From one round of checks to the next. */
+const CHECK_INTERVAL: Duration.Input = "30 seconds"
 /** How long one check may take before it counts as failed. */
 const CHECK_TIMEOUT: Duration.Input = "2 seconds"
 
@@ -29,7 +32,12 @@ export interface CheckResult {
   readonly status: "pass" | "fail"
   readonly detail: string
   readonly duration_ms: number
+  /** Since it was made. */
+  readonly age_ms: number
 }
+
+/** A result as it is kept. */
+type Made = Omit<CheckResult, "age_ms"> & { readonly at: number }
 
 export interface HealthReport {
   readonly status: HealthStatus
@@ -55,27 +63,48 @@ const run = Effect.fnUntraced(function* ({ name, critical, check }: HealthCheck)
       }),
     ),
   )
-  const duration_ms = (yield* Clock.currentTimeMillis) - start
-  return { name, critical, status: ok ? "pass" : "fail", detail, duration_ms } satisfies CheckResult
+  const at = yield* Clock.currentTimeMillis
+  return { name, critical, status: ok ? "pass" : "fail", detail, duration_ms: at - start, at } satisfies Made
 })
 
 export class Health extends Context.Service<Health, { readonly report: Effect.Effect<HealthReport> }>()(
   "renderowl/telemetry/Health",
 ) {
-  /** All checks run at the same time. */
+  /** All checks run at the same time, for as long as the scope is open. Whoever asks before the first have ended waits for them. */
   static readonly layer = <R>(checks: Effect.Effect<ReadonlyArray<HealthCheck>, never, R>) =>
     Layer.effect(
       Health,
-      Effect.map(checks, (all) => ({
-        report: Effect.map(Effect.forEach(all, run, { concurrency: "unbounded" }), (results) => {
-          const failed = results.filter(({ status }) => status === "fail")
-          const status = failed.some(({ critical }) => critical)
-            ? "unhealthy"
-            : failed.length > 0
-              ? "degraded"
-              : "healthy"
-          return { status, checks: results } as const
-        }),
-      })),
+      Effect.gen(function* () {
+        const all = yield* checks
+        const first = yield* Deferred.make<void>()
+        let results: ReadonlyArray<Made> = []
+        const round = Effect.gen(function* () {
+          results = yield* Effect.forEach(all, run, { concurrency: "unbounded" })
+          yield* Deferred.succeed(first, undefined)
+        })
+        yield* Effect.forkScoped(Effect.repeat(round, Schedule.spaced(CHECK_INTERVAL)))
+        return Health.of({
+          report: Effect.gen(function* () {
+            yield* Deferred.await(first)
+            const now = yield* Clock.currentTimeMillis
+            return reportOf(results.map((made) => agedBy(made, now)))
+          }),
+        })
+      }),
     )
+}
+
+const agedBy = ({ at, critical, detail, duration_ms, name, status }: Made, now: number): CheckResult => ({
+  name,
+  critical,
+  status,
+  detail,
+  duration_ms,
+  age_ms: Math.max(0, now - at),
+})
+
+const reportOf = (checks: ReadonlyArray<CheckResult>): HealthReport => {
+  const failed = checks.filter(({ status }) => status === "fail")
+  if (failed.some(({ critical }) => critical)) return { status: "unhealthy", checks }
+  return { status: failed.length > 0 ? "degraded" : "healthy", checks }
 }

@@ -14,6 +14,8 @@ const CheckJson = Schema.Struct({
   status: Schema.Literals(["pass", "fail"]),
   detail: Schema.String,
   duration_ms: Schema.Int,
+  /** Milliseconds since the check was made. */
+  age_ms: Schema.Int,
 })
 
 const HealthJson = Schema.Struct({

@@ -1,60 +1,154 @@
 /**
- * What must work for RenderOwl to be of use: its database, its queue, room on the disk and in memory.
+ * What must work for RenderOwl to be of use: its database and journal, its queues and projections, room on the disk and in
+ * memory. Critical is what no request can do without.
  */
 import { statfs } from "node:fs/promises"
 import { totalmem } from "node:os"
 import { Effect } from "effect"
 import { Queue } from "../../jobs/Queue.ts"
+import { type QueueLevel, QueueStats } from "../../jobs/QueueStats.ts"
+import { AsyncProjector, type ProjectionStatus } from "../../journal/AsyncProjector.ts"
+import { Migrations } from "../../sqlite/Migrations.ts"
+import type { Migration } from "../../sqlite/Migration.ts"
+import { ReaderPool } from "../../sqlite/ReaderPool.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import type { HealthCheck } from "../../telemetry/Health.ts"
+import { CurrentObserver, type Observer } from "../../telemetry/Observer.ts"
 
 /** Below this there is no room for the write-ahead log of a busy hour. */
 const FREE_DISK_BYTES_MIN = 256 * 1024 * 1024
 /** Of the memory that the process may use. */
 const MEMORY_SHARE_MAX = 0.95
+/** A job that is due for so long while nobody works in its queue has been forgotten. */
+const STUCK_AFTER_MS = 60_000
+/** Failures in a row of a projection, the waits between them doubling: about 7 seconds. */
+const PROJECTION_FAILURES_MAX = 3
+/** Events that a projection may be behind: some seconds of catching up. */
+const PROJECTION_LAG_MAX = 100_000
 
 const megabytes = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MB`
+
+/** Writes a page of the journal's file and waits for the disk, as a commit does; the journal is as before. */
+export const databaseCheck = ({ reader, writeLock, writer }: SqliteClient["Service"]): HealthCheck => ({
+  name: "database",
+  critical: true,
+  check: writeLock.withPermit(
+    Effect.try(() => {
+      reader.prepare("SELECT max(position) FROM events").get()
+      writer.rewrite()
+      return { ok: true, detail: "readable and writable" }
+    }),
+  ),
+})
+
+/** Whether the database is what this program expects: somebody may have rolled back behind its back. */
+export const migrationsCheck = (
+  { reader }: SqliteClient["Service"],
+  migrations: ReadonlyArray<Migration>,
+): HealthCheck => ({
+  name: "migrations",
+  critical: true,
+  check: Effect.map(Migrations.status(reader, migrations), (all) => {
+    const wrong = all.filter(({ state }) => state !== "applied")
+    return wrong.length === 0
+      ? { ok: true, detail: `${all.length} applied` }
+      : { ok: false, detail: wrong.map(({ id, state }) => `${id} is ${state}`).join(", ") }
+  }),
+})
+
+/** Commits that have failed since the last check. */
+export const journalCheck = (observer: Observer) =>
+  Effect.gen(function* () {
+    let failures = 0
+    yield* observer.on("database", ({ name, ok }) => {
+      if (name === "COMMIT" && !ok) failures++
+    })
+    const check = Effect.sync(() => {
+      const found = failures
+      failures = 0
+      return { ok: found === 0, detail: `${found} commits failed since the last check` }
+    })
+    return { name: "journal", critical: false, check } satisfies HealthCheck
+  })
+
+/** Whether a reader process answers. */
+export const readersCheck = (pool: ReaderPool["Service"]): HealthCheck => ({
+  name: "readers",
+  critical: false,
+  check: Effect.as(pool.query("SELECT 1"), { ok: true, detail: "answering" }),
+})
+
+/** Whether what follows the journal keeps up with it. */
+export const projectionsCheck = (status: Effect.Effect<ReadonlyArray<ProjectionStatus>>): HealthCheck => ({
+  name: "projections",
+  critical: false,
+  check: Effect.map(status, (all) => ({
+    ok: all.every(({ failures, lag }) => failures < PROJECTION_FAILURES_MAX && lag <= PROJECTION_LAG_MAX),
+    detail: all.map(({ failures, lag, name }) => `${name} ${lag} behind, ${failures} failures`).join("; "),
+  })),
+})
+
+/** Queues in which jobs are due and nobody works, although nobody has paused them. */
+export const queueCheck = (
+  levels: Effect.Effect<ReadonlyArray<QueueLevel>, unknown>,
+  activity: Queue["Service"]["activity"],
+): HealthCheck => ({
+  name: "queue",
+  critical: false,
+  check: Effect.map(Effect.all([levels, activity]), ([levels, activity]) => {
+    const stuck = levels.filter(({ name, oldestPendingMs }) => {
+      if (oldestPendingMs === null || oldestPendingMs < STUCK_AFTER_MS) return false
+      const queue = activity.get(name)
+      if (queue === undefined) return true
+      const { limits, paused } = queue.settings
+      // Those that are paused, or held back by a rate, wait because somebody wanted it.
+      if (paused || limits.rate_limit !== null) return false
+      const { completedPerMinute, failedPerMinute } = queue.lastMinute
+      const isIdle = [...queue.running.values()].every((attempts) => attempts === 0)
+      return isIdle && completedPerMinute + failedPerMinute === 0
+    })
+    return stuck.length === 0
+      ? { ok: true, detail: `${levels.length} queues` }
+      : { ok: false, detail: `${stuck.length} stuck, such as ${stuck[0]!.name}` }
+  }),
+})
+
+export const diskCheck = (folder: string, freeBytesMin = FREE_DISK_BYTES_MIN): HealthCheck => ({
+  name: "disk",
+  critical: false,
+  check: Effect.tryPromise(async () => {
+    const { bavail, bsize } = await statfs(folder)
+    return { ok: bavail * bsize >= freeBytesMin, detail: `${megabytes(bavail * bsize)} free` }
+  }),
+})
+
+/** `constrainedMemory` is the limit of the container, by cgroup v1 or v2. */
+const memoryLimit = () => Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
+
+export const memoryCheck = (limitOf: () => number = memoryLimit): HealthCheck => ({
+  name: "memory",
+  critical: false,
+  check: Effect.sync(() => {
+    const used = process.memoryUsage.rss()
+    const limit = limitOf()
+    return { ok: used < limit * MEMORY_SHARE_MAX, detail: `${megabytes(used)} of ${megabytes(limit)}` }
+  }),
+})
 
 /** The checks behind `/health`. */
 export const healthChecks = (dataDir: string) =>
   Effect.gen(function* () {
-    const { reader, writer, writeLock } = yield* SqliteClient
-    const queue = yield* Queue
+    const client = yield* SqliteClient
+    const migrations = yield* Effect.orDie(Migrations.load(Migrations.defaultFolder))
     const checks: ReadonlyArray<HealthCheck> = [
-      {
-        name: "database",
-        critical: true,
-        check: writeLock.withPermit(
-          Effect.try(() => {
-            reader.prepare("SELECT max(position) FROM events").get()
-            // Takes the file's write lock and writes nothing: it fails where the file cannot be opened for writing.
-            writer.transaction(() => {})
-            return { ok: true, detail: "readable and writable" }
-          }),
-        ),
-      },
-      {
-        name: "queue",
-        critical: true,
-        check: Effect.map(queue.activity, (queues) => ({ ok: true, detail: `${queues.size} queues` })),
-      },
-      {
-        name: "disk",
-        critical: false,
-        check: Effect.tryPromise(async () => {
-          const { bavail, bsize } = await statfs(dataDir)
-          return { ok: bavail * bsize >= FREE_DISK_BYTES_MIN, detail: `${megabytes(bavail * bsize)} free` }
-        }),
-      },
-      {
-        name: "memory",
-        critical: false,
-        check: Effect.sync(() => {
-          const used = process.memoryUsage.rss()
-          const limit = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
-          return { ok: used < limit * MEMORY_SHARE_MAX, detail: `${megabytes(used)} of ${megabytes(limit)}` }
-        }),
-      },
+      databaseCheck(client),
+      migrationsCheck(client, migrations),
+      yield* journalCheck(yield* CurrentObserver),
+      readersCheck(yield* ReaderPool),
+      projectionsCheck((yield* AsyncProjector).status),
+      queueCheck((yield* QueueStats).levels, (yield* Queue).activity),
+      diskCheck(dataDir),
+      memoryCheck(),
     ]
     return checks
   })
