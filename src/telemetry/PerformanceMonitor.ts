@@ -24,7 +24,9 @@ export class PerformanceMonitor extends Context.Service<
   PerformanceMonitor,
   {
     /** The routes that were asked for in the milliseconds just gone, the busiest first. */
-    readonly routes: (windowMs: number) => Effect.Effect<ReadonlyArray<RouteReport>>
+    readonly routes: (
+      windowMs: number,
+    ) => Effect.Effect<{ readonly coveredMs: number; readonly routes: ReadonlyArray<RouteReport> }>
     readonly queries: QueryTimes
     /** Of the last whole interval of {@link SLICE_MS}; before the first has ended, of what there is. */
     readonly loopDelay: Effect.Effect<LoopDelay>
@@ -35,7 +37,7 @@ export class PerformanceMonitor extends Context.Service<
     Effect.gen(function* () {
       const observer = yield* CurrentObserver
       const clock = yield* Clock.Clock
-      const times = new RouteTimes()
+      const times = new RouteTimes(clock.currentTimeMillisUnsafe())
       const queries = new QueryTimes()
       yield* observer.on("request", ({ durationMs, method, route = UNMATCHED, status, waited }) =>
         times.record(
@@ -45,7 +47,11 @@ export class PerformanceMonitor extends Context.Service<
       )
       yield* observer.on("database", (operation) => queries.record(operation))
       return PerformanceMonitor.of({
-        routes: (windowMs) => Effect.map(Clock.currentTimeMillis, (now) => times.report(windowMs, now)),
+        routes: (windowMs) =>
+          Effect.map(Clock.currentTimeMillis, (now) => ({
+            coveredMs: times.coveredMs(windowMs, now),
+            routes: times.report(windowMs, now),
+          })),
         queries,
         loopDelay: yield* loopDelays,
       })

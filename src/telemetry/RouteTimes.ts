@@ -7,8 +7,8 @@ import { LatencyHistogram } from "./LatencyHistogram.ts"
 
 /** What a slice covers. A window is as sharp as this. */
 export const SLICE_MS = 30_000
-/** Slices that are kept: a quarter of an hour, which is the longest window. */
-const SLICES = 30
+/** Slices that are kept: a quarter of an hour, which is the longest window, and the slice under way. */
+const SLICES = 31
 /** Methods and routes with a place of their own: 6 to 14 kB a slice in which they are asked for. */
 export const ROUTES_MAX = 100
 /** Requests of everybody else. */
@@ -49,8 +49,17 @@ interface Ring {
 
 const SERVER_ERROR = 500
 
+const oldestOf = (windowMs: number, now: number): number =>
+  Math.floor(now / SLICE_MS) - Math.min(SLICES - 1, Math.ceil(windowMs / SLICE_MS))
+
 export class RouteTimes {
   readonly #rings = new Map<string, Ring>()
+  readonly #since: number
+
+  /** `since`: when counting began, in milliseconds since 1970. */
+  constructor(since: number) {
+    this.#since = since
+  }
 
   record(timed: Timed, now: number): void {
     const slice = this.#sliceOf(this.#ringOf(timed), Math.floor(now / SLICE_MS))
@@ -59,10 +68,13 @@ export class RouteTimes {
     if (timed.durationMs !== undefined) slice.times.record(timed.durationMs)
   }
 
-  /** The routes that were asked for in the `windowMs` before `now`, the slice under way included; the busiest first. */
+  /**
+   * The routes that were asked for in the `windowMs` before `now`, the busiest first: so many whole slices and the one
+   * under way, which {@link coveredMs} says in milliseconds.
+   */
   report(windowMs: number, now: number): ReadonlyArray<RouteReport> {
     const newest = Math.floor(now / SLICE_MS)
-    const oldest = newest - Math.min(SLICES, Math.ceil(windowMs / SLICE_MS)) + 1
+    const oldest = oldestOf(windowMs, now)
     const reports: Array<RouteReport> = []
     for (const { method, route, slices } of this.#rings.values()) {
       const times = new LatencyHistogram()
@@ -77,6 +89,11 @@ export class RouteTimes {
       if (requests > 0) reports.push({ method, route, requests, errors, times })
     }
     return reports.sort((one, other) => other.requests - one.requests)
+  }
+
+  /** How much of the past a report of this window is about. */
+  coveredMs(windowMs: number, now: number): number {
+    return Math.max(1, now - Math.max(this.#since, oldestOf(windowMs, now) * SLICE_MS))
   }
 
   #ringOf({ method, route }: Timed): Ring {

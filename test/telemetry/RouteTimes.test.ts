@@ -28,11 +28,11 @@ describe("the times of routes", () => {
         fc.array(request, { maxLength: 200 }),
         fc.constantFrom(1, 2, 10, 30),
         (requests, slices) => {
-          const times = new RouteTimes()
+          const times = new RouteTimes(START)
           const inOrder = requests.toSorted((a, b) => a.slice - b.slice)
           for (const { slice, ...one } of inOrder) times.record(timed(one), START + slice * SLICE_MS)
           const now = START + 60 * SLICE_MS
-          const seen = inOrder.filter(({ slice }) => slice > 60 - slices)
+          const seen = inOrder.filter(({ slice }) => slice >= 60 - slices)
           for (const route of ["/a", "/b", "/c"]) {
             const own = seen.filter((one) => one.route === route)
             const report = times.report(slices * SLICE_MS, now).find((one) => one.route === route)
@@ -49,7 +49,7 @@ describe("the times of routes", () => {
   })
 
   it("list the busiest route first, and methods apart", () => {
-    const times = new RouteTimes()
+    const times = new RouteTimes(START)
     for (let n = 0; n < 3; n++) times.record(timed({ method: "DELETE" }), START)
     times.record(timed(), START)
     assert.deepStrictEqual(
@@ -62,7 +62,7 @@ describe("the times of routes", () => {
   })
 
   it("of more routes than have a place are counted together", () => {
-    const times = new RouteTimes()
+    const times = new RouteTimes(START)
     for (let n = 0; n < ROUTES_MAX + 50; n++) times.record(timed({ route: `/${n}` }), START)
     const reports = times.report(QUARTER_MS, START)
     assert.strictEqual(reports.length, ROUTES_MAX + 1)
@@ -70,9 +70,15 @@ describe("the times of routes", () => {
   })
 
   it("that were meant to wait count as requests, and not as slow", () => {
-    const times = new RouteTimes()
+    const times = new RouteTimes(START)
     times.record(timed({ durationMs: undefined }), START)
     const [report] = times.report(SLICE_MS, START)
     assert.deepStrictEqual([report!.requests, report!.times.count], [1, 0])
+  })
+
+  it("are about so many whole slices and the one under way, or what has been since the start", () => {
+    const times = new RouteTimes(START)
+    assert.strictEqual(times.coveredMs(2 * SLICE_MS, START + SLICE_MS + 1_000), SLICE_MS + 1_000)
+    assert.strictEqual(times.coveredMs(2 * SLICE_MS, START + 9 * SLICE_MS + 1_000), 2 * SLICE_MS + 1_000)
   })
 })

@@ -36,12 +36,17 @@ export const RouteTimesJson = Schema.Struct({
   max_ms: Schema.Finite,
 }).annotate({ identifier: "RouteTimes" })
 
-const Routes = Schema.Struct({ window_sec: Schema.Int, data: Schema.Array(RouteTimesJson) })
+const Routes = Schema.Struct({
+  /** What the figures are about: the window, up to 30 seconds more, or since the start. */
+  window_sec: Schema.Finite,
+  data: Schema.Array(RouteTimesJson),
+})
 
 const Latencies = { p50_ms: Schema.Finite, p99_ms: Schema.Finite, max_ms: Schema.Finite }
 
 export const SystemJson = Schema.Struct({
-  window_sec: Schema.Int,
+  /** What the figures are about: the window, up to 30 seconds more, or since the start. */
+  window_sec: Schema.Finite,
   uptime_sec: Schema.Finite,
   requests: Schema.Int,
   requests_per_second: Schema.Finite,

@@ -21,13 +21,13 @@ const ERROR_RATE = 0.1
 const MILLIS_PER_SECOND = 1_000
 const MICROS_PER_SECOND = 1e6
 
-const toRouteJson = (report: RouteReport, windowMs: number): typeof RouteTimesJson.Type => {
+const toRouteJson = (report: RouteReport, coveredMs: number): typeof RouteTimesJson.Type => {
   const { method, requests, route, times } = report
   return {
     method,
     route,
     requests,
-    requests_per_second: requests / (windowMs / MILLIS_PER_SECOND),
+    requests_per_second: requests / (coveredMs / MILLIS_PER_SECOND),
     error_rate: errorRateOf(report),
     mean_ms: times.mean,
     p50_ms: times.percentile(50),
@@ -56,9 +56,9 @@ export const PerformanceLive = HttpApiBuilder.group(
       window: WindowName = DEFAULT_WINDOW,
       isMeant: (report: RouteReport) => boolean = () => true,
     ) =>
-      Effect.map(monitor.routes(WINDOWS_MS[window]), (reports) => ({
-        window_sec: WINDOWS_MS[window] / MILLIS_PER_SECOND,
-        data: reports.filter(isMeant).map((report) => toRouteJson(report, WINDOWS_MS[window])),
+      Effect.map(monitor.routes(WINDOWS_MS[window]), ({ coveredMs, routes }) => ({
+        window_sec: coveredMs / MILLIS_PER_SECOND,
+        data: routes.filter(isMeant).map((report) => toRouteJson(report, coveredMs)),
       }))
 
     /** A statement of an older release, or one that needs what a reader has not, has no plan here. */
@@ -78,11 +78,11 @@ export const PerformanceLive = HttpApiBuilder.group(
 
       system: ({ query: { window = DEFAULT_WINDOW } }) =>
         Effect.gen(function* () {
-          const windowMs = WINDOWS_MS[window]
+          const { coveredMs, routes } = yield* monitor.routes(WINDOWS_MS[window])
           const times = new LatencyHistogram()
           let requests = 0
           let errors = 0
-          for (const report of yield* monitor.routes(windowMs)) {
+          for (const report of routes) {
             times.add(report.times)
             requests += report.requests
             errors += report.errors
@@ -91,10 +91,10 @@ export const PerformanceLive = HttpApiBuilder.group(
           const memory = process.memoryUsage()
           const processor = process.cpuUsage()
           return {
-            window_sec: windowMs / MILLIS_PER_SECOND,
+            window_sec: coveredMs / MILLIS_PER_SECOND,
             uptime_sec: process.uptime(),
             requests,
-            requests_per_second: requests / (windowMs / MILLIS_PER_SECOND),
+            requests_per_second: requests / (coveredMs / MILLIS_PER_SECOND),
             error_rate: errorRateOf({ errors, requests }),
             latency: {
               p50_ms: times.percentile(50),
