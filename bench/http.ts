@@ -113,9 +113,6 @@ const openOwl = Effect.fnUntraced(function* () {
   const server = yield* ServerProcess.start(scriptOf("../src/main.ts"), ["serve"], {
     DATA_DIR: folder,
     PORT: "0",
-    // A line for each request would be read by the process that makes the load, which has no time for it: answers from
-    // the cache came at a fifth of their rate (measured). What lines cost by themselves is the question of bench/telemetry.
-    LOG_LEVEL: "warn",
   })
   const headers = headersWith(readFileSync(join(folder, "admin.key"), "utf8").trim())
   const post = { method: "POST", path: "/v1/jobs", headers, body, status: 202 } as const

@@ -26,7 +26,7 @@ const processorOf = (pid: number): ServerProcess["processorUs"] => {
   }
 }
 
-/** Starts a script that prints its address. */
+/** Starts a script that prints its address; what it prints later is read and forgotten. */
 export const start = (
   script: string,
   arguments_: ReadonlyArray<string> = [],
@@ -53,11 +53,14 @@ export const start = (
       () =>
         new Promise<number>((resolve, reject) => {
           let output = ""
-          child.stdout.on("data", (chunk: Buffer) => {
+          const onOutput = (chunk: Buffer) => {
             output += chunk.toString()
             const port = /http:\/\/[^\s:]+:(\d+)/.exec(output)?.[1]
-            if (port !== undefined) resolve(Number(port))
-          })
+            if (port === undefined) return
+            child.stdout.off("data", onOutput).resume()
+            resolve(Number(port))
+          }
+          child.stdout.on("data", onOutput)
           child.once("exit", () => reject(new Error(`${script} ended: ${output}`)))
         }),
     )
