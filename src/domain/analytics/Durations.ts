@@ -4,33 +4,15 @@
  * the order. Pure.
  */
 
+import { bucketOf, middleOf } from "../../telemetry/LogLinear.ts"
+
 /** Milliseconds: 24 days. What takes longer counts as this. */
 export const DURATION_MS_MAX = 2 ** 31 - 1
-/** Buckets for each doubling, as a power of two: each is at most an eighth as wide as what is in it. */
-const STEPS_BITS = 3
-const STEPS = 2 ** STEPS_BITS
-/** Durations below have a bucket each. */
-const EXACT_BELOW = 2 * STEPS
-const HIGHEST_BIT = 31
+/** 8 buckets for each doubling: each is at most an eighth as wide as what is in it. */
+const BITS = 3
 
 /** Sums stay what a number can say exactly. */
 export const addUp = (a: number, b: number): number => Math.min(a + b, Number.MAX_SAFE_INTEGER)
-
-/** The bucket of a whole number of milliseconds. */
-export const bucketOf = (millis: number): number => {
-  if (millis < EXACT_BELOW) return millis
-  const shift = HIGHEST_BIT - Math.clz32(millis) - STEPS_BITS
-  // The leading bits beside the highest, behind those of all smaller powers.
-  return shift * STEPS + (millis >>> shift)
-}
-
-/** The middle of a bucket, in milliseconds. */
-const middleOf = (bucket: number): number => {
-  if (bucket < EXACT_BELOW) return bucket
-  const shift = Math.floor(bucket / STEPS) - 1
-  const first = (bucket - shift * STEPS) * 2 ** shift
-  return first + Math.floor((2 ** shift - 1) / 2)
-}
 
 export class Durations {
   sum = 0
@@ -43,7 +25,7 @@ export class Durations {
     const value = Math.min(DURATION_MS_MAX, Math.max(0, Math.round(millis)))
     this.sum = addUp(this.sum, value)
     this.#widen(value, value)
-    this.#count(bucketOf(value), 1)
+    this.#count(bucketOf(value, BITS), 1)
   }
 
   merge(other: Durations): void {
@@ -68,7 +50,7 @@ export class Durations {
     let left = Math.max(1, Math.ceil(this.count * share))
     for (const [bucket, count] of this.#sorted()) {
       left -= count
-      if (left <= 0) return Math.min(this.max, Math.max(this.min, middleOf(bucket)))
+      if (left <= 0) return Math.min(this.max, Math.max(this.min, Math.floor(middleOf(bucket, BITS))))
     }
     return this.max
   }

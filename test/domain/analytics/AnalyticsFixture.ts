@@ -4,7 +4,8 @@ import * as fc from "fast-check"
 import { DatabaseSync } from "node:sqlite"
 import type { ApiUseRecorded } from "../../../src/domain/analytics/ApiUseEvents.ts"
 import { COUNTS, type Count } from "../../../src/domain/analytics/Aggregate.ts"
-import { bucketOf, DURATION_MS_MAX } from "../../../src/domain/analytics/Durations.ts"
+import { DURATION_MS_MAX } from "../../../src/domain/analytics/Durations.ts"
+import { bucketOf } from "../../../src/telemetry/LogLinear.ts"
 import { asyncProjections, eventTypes, projections } from "../../../src/EventModel.ts"
 import { JobBehavior } from "../../../src/jobs/JobBehavior.ts"
 import { isJobEvent } from "../../../src/jobs/JobEvents.ts"
@@ -142,7 +143,10 @@ const notesOf = (events: ReadonlyArray<RecordedEvent>): ReadonlyArray<Noted> => 
 
 const extremes = (name: string, values: ReadonlyArray<number>) => {
   const buckets = new Map<number, number>()
-  for (const value of values) buckets.set(bucketOf(value), (buckets.get(bucketOf(value)) ?? 0) + 1)
+  for (const value of values) {
+    const bucket = bucketOf(value, 3)
+    buckets.set(bucket, (buckets.get(bucket) ?? 0) + 1)
+  }
   return {
     [`${name}_ms`]: values.reduce((sum, value) => sum + value, 0),
     [`${name}_ms_min`]: values.length === 0 ? null : Math.min(...values),

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { bucketOf, DURATION_MS_MAX, Durations } from "../../../src/domain/analytics/Durations.ts"
+import { DURATION_MS_MAX, Durations } from "../../../src/domain/analytics/Durations.ts"
 
 const millis = fc.oneof(fc.nat(20), fc.nat(5_000), fc.nat(DURATION_MS_MAX))
 const many = fc.array(millis, { minLength: 1, maxLength: 60 })
@@ -39,16 +39,6 @@ describe("durations", () => {
         assert.isAtMost(Math.abs(estimate - exact), Math.max(0.5, exact * 0.0625))
       }),
     )
-  })
-
-  it("buckets follow each other without a gap, and there are few", () => {
-    let last = -1
-    for (let value = 0; value < 100_000; value++) {
-      const bucket = bucketOf(value)
-      assert.isTrue(bucket === last || bucket === last + 1, String(value))
-      last = bucket
-    }
-    assert.isBelow(bucketOf(DURATION_MS_MAX), 240)
   })
 
   it("what is longer than can be, or earlier than due, counts as the limit", () => {
