@@ -12,6 +12,9 @@ import { healthChecks } from "./api/system/HealthChecks.ts"
 import { generationOf } from "./cache/Generation.ts"
 import { TaggedCache } from "./cache/TaggedCache.ts"
 import type { Settings } from "./Config.ts"
+import { alertRules } from "./domain/alerts/AlertRules.ts"
+import * as AlertDelivery from "./domain/alerts/AlertDelivery.ts"
+import { AlertWebhook } from "./domain/alerts/AlertWebhook.ts"
 import { Analytics } from "./domain/analytics/Analytics.ts"
 import * as AnalyticsRetention from "./domain/analytics/AnalyticsRetention.ts"
 import * as ApiUseLog from "./domain/analytics/ApiUseLog.ts"
@@ -44,6 +47,7 @@ import * as OwnerOnlyFile from "./security/OwnerOnlyFile.ts"
 import { ReplayGuard } from "./security/ReplayGuard.ts"
 import { TokenVerifier } from "./security/TokenVerifier.ts"
 import { WebhookSignature } from "./security/WebhookSignature.ts"
+import { Alerts } from "./telemetry/alerts/Alerts.ts"
 import { Health } from "./telemetry/Health.ts"
 import { jsonLines, type LogContext, prettyLines } from "./telemetry/LogFormat.ts"
 import * as Logging from "./telemetry/Logging.ts"
@@ -153,11 +157,21 @@ const rateLimits = ({ anonymousTier, rateLimits: isOn, limitsDbPath: filename }:
     ? RateLimits.layer({ anonymousTier }).pipe(Layer.provide(LimitsStore.layer({ filename })))
     : Layer.empty
 
+const signatures = WebhookSignature.layer.pipe(Layer.provide([ReplayGuard.layer, NodeCrypto.layerMac]))
+
 /** Who calls from within, and how that is known. */
 const internalCallers = ({ internalLoopback, internalSecrets }: Settings) =>
   InternalCallers.layerWith({ secrets: internalSecrets, loopback: internalLoopback }).pipe(
-    Layer.provide(WebhookSignature.layer),
-    Layer.provide([ReplayGuard.layer, NodeCrypto.layerMac]),
+    Layer.provide(signatures),
+  )
+
+/** What is wrong, and who is told. */
+const alerts = ({ alertWebhook, dataDir }: Settings) =>
+  Alerts.layer(alertRules, AlertDelivery.audience).pipe(
+    Layer.provideMerge(AlertDelivery.layer),
+    Layer.provide(AlertWebhook.layer(alertWebhook)),
+    Layer.provide(signatures),
+    Layer.provideMerge(Health.layer(healthChecks(dataDir))),
   )
 
 /** What follows the journal at its own pace, and what is asked of it. */
@@ -199,15 +213,11 @@ export const layer = (settings: Settings) => {
   }).pipe(
     Layer.provideMerge(Drain.layer),
     Layer.provide([cache(settings.cacheDbPath), rateLimits(settings)]),
-    Layer.provide([
-      identity(settings),
-      internalCallers(settings),
-      cursorSecret(dataDir),
-      Health.layer(healthChecks(dataDir)),
-    ]),
+    Layer.provide([identity(settings), internalCallers(settings), cursorSecret(dataDir)]),
   )
   return stopTakingWork.pipe(
     Layer.provideMerge(server),
+    Layer.provideMerge(alerts(settings)),
     Layer.provideMerge(Scheduler.layer),
     Layer.provideMerge(handlers),
     Layer.provideMerge(analytics),

@@ -5,6 +5,7 @@
 import { join } from "node:path"
 import { Config, Duration, Effect, Option, Redacted, Result, Schema, SchemaIssue } from "effect"
 import { type CorsOptions, OriginList, originsOf } from "./http/Cors.ts"
+import type { WebhookTarget } from "./domain/alerts/AlertWebhook.ts"
 import * as Limits from "./http/Limits.ts"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
 import { STRICT_TRANSPORT_MODES } from "./http/ResponseHeaders.ts"
@@ -299,6 +300,20 @@ const all = Config.all({
     Limits.REQUEST_TIMEOUT_MS,
     "time for a whole request to arrive",
   ),
+  alertWebhookUrl: setting(
+    "ALERT_WEBHOOK_URL",
+    (name) => Config.option(Config.schema(WebUrl.WebUrl, name)),
+    Option.none<string>(),
+    "where alerts are posted to, as Standard Webhooks",
+    "none",
+  ),
+  alertWebhookSecrets: setting(
+    "ALERT_WEBHOOK_SECRET",
+    (name) => Config.option(Config.map(Config.NonEmptyString(name), Redacted.make)),
+    Option.none<Redacted.Redacted<string>>(),
+    "what they are signed with (whsec_…), several with commas between; needed with ALERT_WEBHOOK_URL",
+    "none",
+  ),
   otlpEndpoint: setting(
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     (name) => Config.option(Config.NonEmptyString(name)),
@@ -357,11 +372,27 @@ const tokensOf = (given: {
 
 /** Secrets that can sign. */
 const secretsOf = (
+  name: string,
   list: Option.Option<Redacted.Redacted<string>>,
 ): Effect.Effect<ReadonlyArray<WebhookSignature.WebhookSecret>, Config.ConfigError> =>
   Effect.forEach(Option.isNone(list) ? [] : Redacted.value(list.value).split(","), (text) =>
     WebhookSignature.secret(Redacted.make(text.trim())),
-  ).pipe(Effect.mapError(({ message }) => refusal("INTERNAL_SECRET", message)))
+  ).pipe(Effect.mapError(({ message }) => refusal(name, message)))
+
+/** Where alerts go; undefined: nowhere. */
+const alertWebhookOf = (
+  url: Option.Option<string>,
+  list: Option.Option<Redacted.Redacted<string>>,
+): Effect.Effect<WebhookTarget | undefined, Config.ConfigError> =>
+  Effect.flatMap(
+    secretsOf("ALERT_WEBHOOK_SECRET", list),
+    ([first, ...others]): Effect.Effect<WebhookTarget | undefined, Config.ConfigError> => {
+      if (Option.isNone(url)) return Effect.undefined
+      return first === undefined
+        ? Effect.fail(refusal("ALERT_WEBHOOK_SECRET", "needed with ALERT_WEBHOOK_URL"))
+        : Effect.succeed({ url: new URL(url.value), secrets: [first, ...others] })
+    },
+  )
 
 const refusal = (name: string, message: string): Config.ConfigError =>
   new Config.ConfigError(
@@ -371,11 +402,23 @@ const refusal = (name: string, message: string): Config.ConfigError =>
 /** Every setting, and what follows from several. */
 const consistent = Config.mapEffect(
   all,
-  ({ corsCredentials, corsOrigins, internalSecrets, jwksUrl, jwtAudience, jwtIssuer, jwtSecret, ...rest }) =>
+  ({
+    alertWebhookSecrets,
+    alertWebhookUrl,
+    corsCredentials,
+    corsOrigins,
+    internalSecrets,
+    jwksUrl,
+    jwtAudience,
+    jwtIssuer,
+    jwtSecret,
+    ...rest
+  }) =>
     Effect.map(
       Effect.all({
         cors: corsOf(corsOrigins, corsCredentials),
-        internalSecrets: secretsOf(internalSecrets),
+        alertWebhook: alertWebhookOf(alertWebhookUrl, alertWebhookSecrets),
+        internalSecrets: secretsOf("INTERNAL_SECRET", internalSecrets),
         tokens: tokensOf({ secret: jwtSecret, jwksUrl, issuer: jwtIssuer, audience: jwtAudience }),
       }),
       (together) => ({ ...rest, ...together }),

@@ -2,6 +2,7 @@
  * What the journal may hold, and what is made of it: every event type, every projection and every kind of snapshot of RenderOwl, in one place for whoever opens a journal – the server, and the tools that verify or rebuild it.
  */
 import type { HostedBehavior } from "./actor/ActorSystem.ts"
+import { ALERT_LOG, AlertLog, AlertLogBehavior } from "./domain/alerts/AlertLog.ts"
 import { analyticsProjection } from "./domain/analytics/AnalyticsProjection.ts"
 import { apiUseEventTypes } from "./domain/analytics/ApiUseEvents.ts"
 import { ApiKey, ApiKeyBehavior } from "./domain/keys/ApiKey.ts"
@@ -28,6 +29,7 @@ export const eventTypes: ReadonlyArray<EventType> = [
   ...scheduleEventTypes,
   ...Project.events,
   ...ApiKey.events,
+  ...AlertLog.events,
   ...apiUseEventTypes,
 ]
 
@@ -64,6 +66,7 @@ export const snapshotKinds: ReadonlyArray<SnapshotKind> = [
   { prefix: "proj_", behavior: Project.hosted(ProjectBehavior) },
   { prefix: "sched_", behavior: Schedule.hosted(ScheduleBehavior) },
   { prefix: "key_", behavior: ApiKey.hosted(ApiKeyBehavior) },
+  { prefix: ALERT_LOG, behavior: AlertLog.hosted(AlertLogBehavior) },
 ]
 
 /** All of it, for what folds the journal outside of a server. */

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ActorSystem } from "./actor/ActorSystem.ts"
 import { SnapshotStore } from "./actor/SnapshotStore.ts"
+import { AlertLogLive } from "./domain/alerts/AlertLog.ts"
 import { ApiKeyLive } from "./domain/keys/ApiKey.ts"
 import { RecognisedKeys } from "./domain/keys/RecognisedKeys.ts"
 import { ProjectLive } from "./domain/projects/Project.ts"
@@ -96,6 +97,7 @@ const system = (config: RenderOwlConfig) =>
       Layer.mergeAll(
         ProjectLive,
         ApiKeyLive,
+        AlertLogLive,
         ScheduleLive,
         config.archiveAfter === undefined ? Layer.empty : Retention.hourly(config.archiveAfter),
       ),

@@ -80,6 +80,8 @@ export interface ActorStats {
   /** Actors that were loaded anew after a defect. */
   readonly restarts: number
   readonly quarantines: number
+  /** Those that are in quarantine now. */
+  readonly quarantined: ReadonlyArray<string>
 }
 
 /** Asks an actor: the effect ends with the actor's answer, once whatever it decided is durable. */
@@ -292,10 +294,14 @@ export class ActorSystem extends Context.Service<
           }),
         )
 
-      const stats = Effect.sync((): ActorStats => {
+      const stats = Effect.map(Clock.currentTimeMillis, (now): ActorStats => {
         let waiting = 0
-        for (const { mailbox } of cells.values()) waiting += mailbox.size
-        return { resident: cells.size, waiting, restarts, quarantines }
+        const quarantined: Array<string> = []
+        for (const { id, mailbox, quarantinedUntil } of cells.values()) {
+          waiting += mailbox.size
+          if (quarantinedUntil > now) quarantined.push(id)
+        }
+        return { resident: cells.size, waiting, restarts, quarantines, quarantined }
       })
 
       return ActorSystem.of({ ask, resident: Effect.sync(() => cells.size), stats })

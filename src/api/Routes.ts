@@ -16,6 +16,7 @@ import { DOCUMENTATION } from "../http/rate-limits/Policy.ts"
 import { limitedRoutes } from "../http/rate-limits/RateLimited.ts"
 import { ResponseCache } from "../http/ResponseCache.ts"
 import { CacheTagsLive } from "./CacheTags.ts"
+import { AlertsLive } from "./internal/alerts/Handlers.ts"
 import { CacheLive } from "./internal/cache/Handlers.ts"
 import { PerformanceLive } from "./internal/performance/Handlers.ts"
 import { RateLimitsLive } from "./internal/rate-limits/Handlers.ts"
@@ -49,6 +50,7 @@ const groups = Layer.mergeAll(
   CacheLive,
   RateLimitsLive,
   PerformanceLive,
+  AlertsLive,
   ApiKeysLive,
   AuditLive,
   BatchLive,

@@ -26,6 +26,8 @@ export class Attempts {
   readonly leases = new Leases()
   readonly #options: AttemptsOptions
   readonly #meter = new QueueMeter()
+  /** When one last began, told of something or ended; undefined: nobody has looked yet. */
+  #movedAt: number | undefined
 
   constructor(options: AttemptsOptions) {
     this.#options = options
@@ -36,10 +38,16 @@ export class Attempts {
     return this.#meter.lastMinute(now)
   }
 
+  /** Milliseconds since one began, told of something or ended; at first, since somebody asked. */
+  quietMs(now: number): number {
+    return now - (this.#movedAt ??= now)
+  }
+
   /** A job has been committed: its lease goes on, ends or begins. Answers whether an attempt has begun. */
   follow({ id, position, state, trace, version }: WorkingJob, now: number): boolean {
     const lease = this.leases.get(id)
     if (lease === undefined && state.status !== "processing") return false
+    this.#movedAt = now
     const job: VersionedJob = { id, position, state, trace, version }
     if (lease !== undefined && isHeld(lease, state)) {
       lease.job = job

@@ -48,6 +48,8 @@ export const make = <const Type extends string, Payload = void, Success = void, 
     readonly retry?: Partial<RetryPolicy>
     /** How long one attempt may take, from its start. Default: 5 minutes. */
     readonly timeout?: Duration.Input
+    /** Only `Queue.enqueue` submits it, and never a caller of the API. Default: false. */
+    readonly isInternal?: boolean
   },
 ): Job<Type, Payload, Success, Failure> => {
   const job: Job<Type, Payload, Success, Failure> = {
@@ -59,6 +61,7 @@ export const make = <const Type extends string, Payload = void, Success = void, 
     error: options.error ?? (Schema.Never as unknown as Schema.Codec<Failure, unknown>),
     retry: { ...DEFAULT_RETRY, ...options.retry },
     timeoutMs: wholeMillis(Duration.toMillis(options.timeout ?? DEFAULT_TIMEOUT)),
+    isInternal: options.isInternal ?? false,
     toLayer: (handler, handlerOptions) =>
       Layer.effectDiscard(
         Effect.gen(function* () {

@@ -15,6 +15,8 @@ export interface JobType<Type extends string, Payload, Success, Failure> {
   readonly error: Schema.Codec<Failure, unknown>
   readonly retry: RetryPolicy
   readonly timeoutMs: number
+  /** Only the program itself submits it: by its name alone it is unknown. */
+  readonly isInternal: boolean
 }
 
 /** A type of job whose schemas are not known to the caller. */

@@ -139,7 +139,7 @@ export class Queue extends Context.Service<
     ) => Stream.Stream<JobUpdate, JobNotFound | JournalError>
     /** Runs a type of job in this process while the scope is open. */
     readonly register: (registration: Registration) => Effect.Effect<void, never, Scope.Scope>
-    /** The types that run here. */
+    /** The types that run here and can be submitted by name. */
     readonly types: Effect.Effect<ReadonlyArray<Registration["job"]>>
     /** What each queue does in this process. */
     readonly activity: Effect.Effect<ReadonlyMap<string, QueueActivity>>
@@ -496,7 +496,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
           )
         },
       ),
-    types: Effect.sync(() => [...types.values()]),
+    types: Effect.sync(() => [...types.values()].filter(({ isInternal }) => !isInternal)),
     activity: Effect.map(
       Clock.currentTimeMillis,
       (now) => new Map(actors.all.map((actor) => [actor.name, actor.activity(now)])),

@@ -43,6 +43,8 @@ export interface QueueActivity {
   readonly settings: QueueState
   readonly running: ReadonlyMap<string, number>
   readonly lastMinute: QueueThroughput
+  /** Milliseconds since an attempt began, told of something or ended. */
+  readonly quietMs: number
   /** Messages that wait in its mailbox. */
   readonly waiting: number
 }
@@ -291,6 +293,7 @@ export class QueueActor {
       settings: this.#memory.settings.state,
       running: this.#attempts.leases.runningByType(),
       lastMinute: this.#attempts.lastMinute(now),
+      quietMs: this.#attempts.quietMs(now),
       waiting: this.#mailbox.size,
     }
   }

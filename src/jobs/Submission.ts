@@ -90,9 +90,9 @@ const prepareAlone = (
   // Said again, the same request still means the job that it made in time.
   if (tooLate !== undefined && submission.idempotencyKey === undefined) return Effect.fail(tooLate)
   const job = types.get(type)
-  if (job === undefined) {
-    const known = [...types.keys()].toSorted()
-    return Effect.fail(new UnknownJobType({ type, known, ...inBatch }))
+  if (job === undefined || (job.isInternal && submission.encodedBy !== job)) {
+    const known = [...types.values()].filter(({ isInternal }) => !isInternal).map(({ type }) => type)
+    return Effect.fail(new UnknownJobType({ type, known: known.toSorted(), ...inBatch }))
   }
   const newJob = (): NewJob => ({
     id: submission.id ?? nextId(now),

@@ -8,6 +8,7 @@ import * as DatabaseMetrics from "./DatabaseMetrics.ts"
 import * as JobMetrics from "./JobMetrics.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as RequestMetrics from "./RequestMetrics.ts"
+import * as TraceMetrics from "./TraceMetrics.ts"
 
 /** @source https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,4 +44,5 @@ export const layer = Layer.mergeAll(
   JobMetrics.layer,
   DatabaseMetrics.layer,
   ProcessMetrics.layer,
+  TraceMetrics.layer,
 )

@@ -1,5 +1,5 @@
 /**
- * Where what has happened is told once: each finished request, each attempt and job that has ended, each commit. Logs, metrics,
+ * Where what has happened is told once: each finished request, each attempt and job that has ended, each commit, each export of spans. Logs, metrics,
  * traces and whoever comes later listen here, so that the rooms that do the work know nothing of them. Without listeners it
  * costs a look at an empty list; nothing is built for nobody.
  */
@@ -95,6 +95,13 @@ export interface DatabaseOperation {
   readonly parent: Tracer.AnySpan | undefined
 }
 
+/** Spans that were sent to the collector. */
+export interface ExportedSpans {
+  readonly spans: number
+  /** False: it did not take them, and they are lost. */
+  readonly ok: boolean
+}
+
 /** What is told, and to whom. */
 interface Occasions {
   readonly request: FinishedRequest
@@ -102,6 +109,7 @@ interface Occasions {
   readonly attempt: EndedAttempt
   readonly job: EndedJob
   readonly database: DatabaseOperation
+  readonly spans: ExportedSpans
 }
 
 /** Told synchronously, on the hot path: it must be quick, and must not throw. */
@@ -114,6 +122,7 @@ export class Observer {
     attempt: [],
     job: [],
     database: [],
+    spans: [],
   }
 
   /** Whether anybody listens: whoever tells asks first, and builds nothing otherwise. */

@@ -123,17 +123,18 @@ const isSkipped = ({ ratio, sampler }: TracingSettings, untraced: ReadonlyArray<
 /** Sends spans as {@link makeConventional} has them, and tells what becomes of it. */
 class ConventionalExporter implements SpanExporter {
   readonly #exporter: SpanExporter
-  readonly #onFailure: (spans: number, cause: unknown) => void
+  readonly #onExport: (spans: number, error: unknown) => void
 
-  constructor(exporter: SpanExporter, onFailure: (spans: number, cause: unknown) => void) {
+  /** `onExport` is told how many spans were sent, and why they were not taken, if they were not. */
+  constructor(exporter: SpanExporter, onExport: (spans: number, error: unknown) => void) {
     this.#exporter = exporter
-    this.#onFailure = onFailure
+    this.#onExport = onExport
   }
 
   export(spans: Array<ReadableSpan>, done: Parameters<SpanExporter["export"]>[1]): void {
     for (const span of spans) makeConventional(span)
     this.#exporter.export(spans, (result) => {
-      if (result.error !== undefined) this.#onFailure(spans.length, result.error)
+      this.#onExport(spans.length, result.error)
       done(result)
     })
   }
@@ -147,17 +148,21 @@ class ConventionalExporter implements SpanExporter {
   }
 }
 
-/** Says that spans were lost, once in a while. */
-const failureReport = Effect.gen(function* () {
+/** Tells what became of spans, and says once in a while that some were lost. */
+const exportReport = Effect.gen(function* () {
   const clock = yield* Clock.Clock
+  const observer = yield* CurrentObserver
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   let saidAt = Number.NEGATIVE_INFINITY
   let lost = 0
-  return (spans: number, cause: unknown) => {
+  return (spans: number, error: unknown) => {
+    const ok = error === undefined
+    observer.tell("spans", { spans, ok })
+    if (ok) return
     lost += spans
     const now = clock.currentTimeMillisUnsafe()
     if (now - saidAt < FAILURE_INTERVAL_MS) return
-    fork(Effect.logWarning("traces could not be exported", { spans: lost, reason: String(cause) }))
+    fork(Effect.logWarning("traces could not be exported", { spans: lost, reason: String(error) }))
     saidAt = now
     lost = 0
   }
@@ -168,7 +173,7 @@ const provider = (settings: TracingSettings) =>
     OtelTracer.OtelTracerProvider,
     Effect.gen(function* () {
       const resource = yield* Resource.Resource
-      const exporter = new ConventionalExporter(new OTLPTraceExporter(), yield* failureReport)
+      const exporter = new ConventionalExporter(new OTLPTraceExporter(), yield* exportReport)
       return yield* Effect.acquireRelease(
         Effect.sync(
           () =>

@@ -52,10 +52,12 @@ const clockOf = (inner: TestClock.TestClock, { settled }: Activity): TestClock.T
 
   const sleep = (duration: Duration.Duration) =>
     Effect.suspend(() => {
-      const sleeper = { until: inner.currentTimeMillisUnsafe() + Duration.toMillis(duration) }
+      // A clock shows whole milliseconds, and so does the journal.
+      const millis = Math.ceil(Duration.toMillis(duration))
+      const sleeper = { until: inner.currentTimeMillisUnsafe() + millis }
       sleepers.add(sleeper)
       return Effect.ensuring(
-        inner.sleep(duration),
+        inner.sleep(Duration.millis(millis)),
         Effect.sync(() => sleepers.delete(sleeper)),
       )
     })

@@ -21,7 +21,17 @@ describe("/health and /ready", () => {
         assert.strictEqual(well.headers.get("content-type"), "application/health+json")
         assert.sameMembers(
           well.json<Health>().checks.map(({ name }) => name),
-          ["database", "migrations", "journal", "readers", "projections", "queue", "disk", "memory"],
+          [
+            "database",
+            "migrations",
+            "journal",
+            "traces",
+            "readers",
+            "projections",
+            "queue",
+            "disk",
+            "memory",
+          ],
         )
         assert.strictEqual((yield* client.get("/ready")).status, 200)
 

@@ -71,6 +71,17 @@ describe("time in a system for tests", () => {
     }).pipe(Effect.provide(system())),
   )
 
+  it.effect("goes in whole milliseconds, as the journal does", () =>
+    Effect.gen(function* () {
+      const { id } = yield* Queue.enqueue(Sleepy, { ms: 0 })
+      yield* Effect.forkChild(Effect.andThen(Effect.sleep("1500 micros"), Queue.enqueue(Sleepy, { ms: 0 })))
+      yield* TestClock.adjust("1 second")
+      const times = (yield* everything).map(({ recordedAt }) => recordedAt)
+      expect(new Set(times)).toEqual(new Set([0, 2]))
+      expect((yield* startsOf(id)).length).toBe(1)
+    }).pipe(Effect.provide(system())),
+  )
+
   it.effect("moves at once over all that happens meanwhile, and each thing happens on time", () =>
     Effect.gen(function* () {
       const { id } = yield* Queue.enqueue(Flaky, { failures: 20 })

@@ -42,8 +42,6 @@ const level = (oldestPendingMs: number) => ({
   oldestPendingMs,
 })
 
-type RateLimit = NonNullable<QueueActivity["settings"]["limits"]["rate_limit"]>
-
 describe("health", () => {
   it.effect("is looked at every 30 seconds, and the answer says how long ago", () =>
     Effect.gen(function* () {
@@ -123,30 +121,31 @@ describe("health", () => {
     }),
   )
 
-  it.effect("suffers from a queue with due jobs that nobody starts", () =>
+  it.effect("suffers from a queue with due jobs in which nothing moves", () =>
     Effect.gen(function* () {
+      const { initial } = QueueBehavior
       const queue = (
-        paused: boolean,
         running: number,
-        rate_limit: RateLimit | null = null,
-      ): QueueActivity => ({
-        settings: {
-          ...QueueBehavior.initial,
-          paused,
-          limits: { ...QueueBehavior.initial.limits, rate_limit },
-        },
+        quietMs: number,
+        settings: Partial<QueueActivity["settings"]> = {},
+      ) => ({
+        settings: { ...initial, ...settings },
         running: new Map([["render", running]]),
         lastMinute: { completedPerMinute: 0, failedPerMinute: 0, waitMsAverage: 0, processingMsAverage: 0 },
+        quietMs,
         waiting: 0,
       })
+      const limits = { ...initial.limits, rate_limit: { starts: 1, per_ms: 3_600_000 } }
       const check = (oldest: number, activity: QueueActivity) =>
         queueCheck(Effect.succeed([level(oldest)]), Effect.succeed(new Map([["videos", activity]])))
-      yield* failing(check(60_000, queue(false, 0)), "degraded", /1 stuck, such as videos/)
+      yield* failing(check(60_000, queue(0, 60_000)), "degraded", /1 stuck, such as videos/)
+      yield* failing(check(60_000, queue(1, 120_000)), "degraded", /1 stuck, such as videos/)
       for (const well of [
-        check(59_999, queue(false, 0)),
-        check(60_000, queue(true, 0)),
-        check(60_000, queue(false, 1)),
-        check(60_000, queue(false, 0, { starts: 1, per_ms: 3_600_000 })),
+        check(59_999, queue(0, 120_000)),
+        check(60_000, queue(0, 59_999)),
+        check(60_000, queue(1, 119_999)),
+        check(60_000, queue(0, 120_000, { paused: true })),
+        check(60_000, queue(0, 120_000, { limits })),
       ])
         assert.strictEqual((yield* reportOf(well)).status, "healthy")
     }),

@@ -6,6 +6,7 @@ import type { RenderJson } from "../../src/api/v1/renders/RenderJson.ts"
 import type { Client, StreamEvent } from "../support/Client.ts"
 import { eventually } from "../support/Eventually.ts"
 import { OtlpReceiver, type ReceivedSpan } from "../support/OtlpReceiver.ts"
+import { samplesOf, sum } from "../support/Prometheus.ts"
 import { dataFolder, run, start, startFresh } from "../support/ServerProcess.ts"
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -275,7 +276,7 @@ describe("a sampler", () => {
 
 describe("a collector", () => {
   it.live(
-    "that refuses or hangs harms nobody, is mentioned once, and holds the stop up for 2 seconds at most",
+    "that refuses or hangs harms nobody, is mentioned once and counted, and holds the stop up for 2 seconds at most",
     () =>
       Effect.gen(function* () {
         const receiver = yield* OtlpReceiver.start
@@ -292,6 +293,9 @@ describe("a collector", () => {
           yield* eventually(() => receiver.requests.length > seen)
         }
         yield* eventually(() => process.stdout.includes("traces could not be exported"))
+        const metrics = samplesOf((yield* client.get("/metrics")).text)
+        const lost = sum(metrics, "otel_sdk_exporter_span_exported_total", { error_type: "export_failed" })
+        assert.isAtLeast(lost, 50)
         receiver.mood = "hangs"
         assert.isTrue((yield* ask).every(({ status }) => status === 200))
         const before = performance.now()

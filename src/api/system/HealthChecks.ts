@@ -7,6 +7,7 @@ import { totalmem } from "node:os"
 import { Effect } from "effect"
 import { Queue } from "../../jobs/Queue.ts"
 import { type QueueLevel, QueueStats } from "../../jobs/QueueStats.ts"
+import { stuckQueues } from "../../jobs/StuckQueues.ts"
 import { AsyncProjector, type ProjectionStatus } from "../../journal/AsyncProjector.ts"
 import { Migrations } from "../../sqlite/Migrations.ts"
 import type { Migration } from "../../sqlite/Migration.ts"
@@ -19,8 +20,6 @@ import { CurrentObserver, type Observer } from "../../telemetry/Observer.ts"
 const FREE_DISK_BYTES_MIN = 256 * 1024 * 1024
 /** Of the memory that the process may use. */
 const MEMORY_SHARE_MAX = 0.95
-/** A job that is due for so long while nobody works in its queue has been forgotten. */
-const STUCK_AFTER_MS = 60_000
 /** Failures in a row of a projection, the waits between them doubling: about 7 seconds. */
 const PROJECTION_FAILURES_MAX = 3
 /** Events that a projection may be behind: some seconds of catching up. */
@@ -71,6 +70,20 @@ export const journalCheck = (observer: Observer) =>
     return { name: "journal", critical: false, check } satisfies HealthCheck
   })
 
+/** Whether the collector took the spans that it was sent last; well where nobody sends any. */
+export const tracesCheck = (observer: Observer) =>
+  Effect.gen(function* () {
+    let lost = 0
+    yield* observer.on("spans", ({ ok, spans }) => {
+      lost = ok ? 0 : lost + spans
+    })
+    const check = Effect.sync(() => ({
+      ok: lost === 0,
+      detail: lost === 0 ? "the collector takes them, or there is none" : `${lost} spans lost in a row`,
+    }))
+    return { name: "traces", critical: false, check } satisfies HealthCheck
+  })
+
 /** Whether a reader process answers. */
 export const readersCheck = (pool: ReaderPool["Service"]): HealthCheck => ({
   name: "readers",
@@ -88,7 +101,7 @@ export const projectionsCheck = (status: Effect.Effect<ReadonlyArray<ProjectionS
   })),
 })
 
-/** Queues in which jobs are due and nobody works, although nobody has paused them. */
+/** Queues that do not move although jobs are due. */
 export const queueCheck = (
   levels: Effect.Effect<ReadonlyArray<QueueLevel>, unknown>,
   activity: Queue["Service"]["activity"],
@@ -96,17 +109,7 @@ export const queueCheck = (
   name: "queue",
   critical: false,
   check: Effect.map(Effect.all([levels, activity]), ([levels, activity]) => {
-    const stuck = levels.filter(({ name, oldestPendingMs }) => {
-      if (oldestPendingMs === null || oldestPendingMs < STUCK_AFTER_MS) return false
-      const queue = activity.get(name)
-      if (queue === undefined) return true
-      const { limits, paused } = queue.settings
-      // Those that are paused, or held back by a rate, wait because somebody wanted it.
-      if (paused || limits.rate_limit !== null) return false
-      const { completedPerMinute, failedPerMinute } = queue.lastMinute
-      const isIdle = [...queue.running.values()].every((attempts) => attempts === 0)
-      return isIdle && completedPerMinute + failedPerMinute === 0
-    })
+    const stuck = stuckQueues(levels, activity)
     return stuck.length === 0
       ? { ok: true, detail: `${levels.length} queues` }
       : { ok: false, detail: `${stuck.length} stuck, such as ${stuck[0]!.name}` }
@@ -144,6 +147,7 @@ export const healthChecks = (dataDir: string) =>
       databaseCheck(client),
       migrationsCheck(client, migrations),
       yield* journalCheck(yield* CurrentObserver),
+      yield* tracesCheck(yield* CurrentObserver),
       readersCheck(yield* ReaderPool),
       projectionsCheck((yield* AsyncProjector).status),
       queueCheck((yield* QueueStats).levels, (yield* Queue).activity),

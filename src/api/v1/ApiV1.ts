@@ -3,6 +3,7 @@
  */
 import { HttpApi, OpenApi } from "effect/http-api"
 import { contract } from "../../http/Contract.ts"
+import { AlertsApi } from "../internal/alerts/Api.ts"
 import { CacheApi } from "../internal/cache/Api.ts"
 import { PerformanceApi } from "../internal/performance/Api.ts"
 import { RateLimitsApi } from "../internal/rate-limits/Api.ts"
@@ -50,6 +51,7 @@ export const ApiV1 = contract(
       CacheApi,
       RateLimitsApi,
       PerformanceApi,
+      AlertsApi,
       ApiKeysApi,
       AuditApi,
       BatchApi,

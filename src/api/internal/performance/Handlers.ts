@@ -10,14 +10,11 @@ import { SqliteClient } from "../../../sqlite/SqliteClient.ts"
 import { LatencyHistogram } from "../../../telemetry/LatencyHistogram.ts"
 import { PerformanceMonitor } from "../../../telemetry/PerformanceMonitor.ts"
 import type { RouteReport } from "../../../telemetry/RouteTimes.ts"
+import { errorRateOf, isFailing, isSlow } from "../../../telemetry/RouteVerdict.ts"
 import { ApiV1 } from "../../v1/ApiV1.ts"
 import { toInstant } from "../../v1/Timestamp.ts"
 import { DEFAULT_WINDOW, type RouteTimesJson, type WindowName, WINDOWS_MS } from "./Api.ts"
 
-/** A route is slow when one request in twenty takes longer. */
-const SLOW_P95_MS = 1_000
-/** A route fails when more of its answers than this are 5xx. */
-const ERROR_RATE = 0.1
 const MILLIS_PER_SECOND = 1_000
 const MICROS_PER_SECOND = 1e6
 
@@ -36,9 +33,6 @@ const toRouteJson = (report: RouteReport, coveredMs: number): typeof RouteTimesJ
     max_ms: times.max,
   }
 }
-
-const errorRateOf = ({ errors, requests }: { readonly errors: number; readonly requests: number }): number =>
-  requests === 0 ? 0 : errors / requests
 
 const hitRateOf = ({ hits, misses }: { readonly hits: number; readonly misses: number }): number | null =>
   hits + misses === 0 ? null : hits / (hits + misses)
@@ -72,9 +66,8 @@ export const PerformanceLive = HttpApiBuilder.group(
 
     return handlers.handleAll({
       routes: ({ query: { window } }) => routes(window),
-      slowRoutes: ({ query: { window } }) =>
-        routes(window, ({ times }) => times.percentile(95) > SLOW_P95_MS),
-      errorRoutes: ({ query: { window } }) => routes(window, (report) => errorRateOf(report) > ERROR_RATE),
+      slowRoutes: ({ query: { window } }) => routes(window, isSlow),
+      errorRoutes: ({ query: { window } }) => routes(window, isFailing),
 
       system: ({ query: { window = DEFAULT_WINDOW } }) =>
         Effect.gen(function* () {
