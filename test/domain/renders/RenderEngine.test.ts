@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema } from "effect"
-import { existsSync, readdirSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync as readNow } from "node:fs"
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { constants, getPriority, tmpdir } from "node:os"
 import { join } from "node:path"
 import { countGifImages } from "../../../src/domain/renders/encoding/GifBlocks.ts"
 import { readImageHeader } from "../../../src/domain/renders/drawing/ImageHeader.ts"
@@ -47,6 +47,13 @@ const renderAll = Effect.fnUntraced(function* (request: RawRenderRequest, workDi
   }
   return yield* engine.assemble(plan, { workDir, output: join(workDir, `${name}.${plan.extension}`) })
 })
+
+/** Of the threads of this process, as Linux has them: the nineteenth field, counted behind the name. */
+const threadPriorities = (): ReadonlyArray<number> =>
+  readdirSync("/proc/self/task").map((thread) => {
+    const stat = readNow(`/proc/self/task/${thread}/stat`, "utf8")
+    return Number(stat.slice(stat.lastIndexOf(")")).split(" ")[17])
+  })
 
 const reasonOf = (error: RenderError) => error.reason
 
@@ -104,6 +111,14 @@ const videoSuite = (encoder: "wasm" | "ffmpeg") =>
             assert.isBelow(error, 4, `frame ${frame} differs from what was drawn`)
           }
         }),
+    )
+
+    it.effect.skipIf(process.platform !== "linux")("leaves the processor to others that want it", () =>
+      Effect.gen(function* () {
+        yield* renderAll(plain("Plain", 2), yield* folder)
+        assert.include(threadPriorities(), constants.priority.PRIORITY_BELOW_NORMAL)
+        assert.strictEqual(getPriority(), constants.priority.PRIORITY_NORMAL)
+      }),
     )
 
     it.effect("after a crash needs only the segments that are not there", () =>

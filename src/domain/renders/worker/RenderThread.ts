@@ -5,6 +5,8 @@
  * once: that is when a cancel is noticed and when the last frame's pixel buffers are freed.
  */
 import { Schema } from "effect"
+import { readlinkSync } from "node:fs"
+import { constants, setPriority } from "node:os"
 import { parentPort, workerData } from "node:worker_threads"
 import { importCompositions } from "../Compositions.ts"
 import { EncoderFailed, RenderErrorReason } from "../RenderError.ts"
@@ -15,6 +17,15 @@ import { drawThumbnail } from "./ThumbnailRun.ts"
 
 const port = parentPort
 if (port === null) throw new Error("RenderThread.ts is the entry of a worker thread")
+
+/** Renders yield to the thread that answers requests when both want the same core. Linux alone has priorities for threads. */
+const yieldToRequests = (): void => {
+  if (process.platform !== "linux") return
+  const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1))
+  setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL)
+}
+yieldToRequests()
+
 const { modules } = workerData as ThreadSetup
 const compositions = await importCompositions(modules)
 
