@@ -14,6 +14,7 @@ import {
 } from "effect/http"
 import type { IncomingMessage } from "node:http"
 import { Admission, type AdmissionLimits, RequestAdmission } from "./Admission.ts"
+import { Arrivals } from "./Arrivals.ts"
 import { type ApiVersions, CurrentApiVersion } from "./ApiVersion.ts"
 import { compressed, uncodedTags } from "./Compression.ts"
 import type { Cors } from "./Cors.ts"
@@ -81,6 +82,7 @@ export const layer = (
         make({
           ...options,
           admission,
+          arrivals: yield* Arrivals.make,
           drain: yield* Drain,
           observer: yield* CurrentObserver,
           base: yield* ProblemBase,
@@ -110,6 +112,7 @@ const measured = (admission: Admission) =>
 
 interface Edge extends Omit<EdgeOptions, "admission"> {
   readonly admission: Admission
+  readonly arrivals: Arrivals
   readonly drain: Drain["Service"]
   readonly observer: Observer
   readonly base: string
@@ -125,7 +128,7 @@ interface Exchange {
   readonly route: VersionRoute.VersionRoute | undefined
   readonly scope: Scope.Scope
   readonly fiber: Fiber.Fiber<unknown, unknown>
-  /** By `performance.now()`. */
+  /** When it had arrived, by `performance.now()`. */
   readonly startedAt: number
 }
 
@@ -133,8 +136,8 @@ const make =
   (edge: Edge) =>
   (handler: Effect.Effect<Response, Types.unhandled>): Effect.Effect<Response, Types.unhandled> =>
     Effect.withFiber((fiber) => {
-      const startedAt = performance.now()
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+      const startedAt = isDispatched(request) ? performance.now() : edge.arrivals.now()
       const span = spanOf(fiber)
       const isUnrecorded = span === undefined && isTracing(fiber)
       const identity = RequestIdentity.fromHeaders(request.headers, span, isUnrecorded)

@@ -13,7 +13,7 @@ export interface FinishedRequest {
   readonly route: string | undefined
   /** 499 when the caller hung up before there was an answer. */
   readonly status: number
-  /** Milliseconds until the answer was handed to the connection, or began to stream. */
+  /** Milliseconds from its arrival until the answer was handed to the connection, or began to stream. */
   readonly durationMs: number
   /** Milliseconds that the answer streamed after that; `undefined` for one that was sent at once. */
   readonly streamedMs: number | undefined
