@@ -1,10 +1,19 @@
 /**
  * What becomes of jobs, by queue and type: how many came, how long they waited, ran and took in all, and how their attempts and
- * they themselves ended. Callers choose names of queues, so only so many have series of their own.
+ * they themselves ended. Callers choose names of queues, so only so many have series of their own. All series of a queue and type
+ * begin together, at 0: Prometheus sees no increase in a counter that begins at 1.
  */
 import { Effect, Layer } from "effect"
-import { Counter, Family, Histogram, type Instrument, LabelValues } from "./Instruments.ts"
-import { CurrentObserver } from "./Observer.ts"
+import {
+  Counter,
+  Family,
+  Histogram,
+  type Instrument,
+  type Labels,
+  LabelValues,
+  type Registry,
+} from "./Instruments.ts"
+import { ATTEMPT_OUTCOMES, CurrentObserver, JOB_OUTCOMES } from "./Observer.ts"
 
 /** Queues, and types, with series of their own. */
 export const QUEUES_NAMED_MAX = 100
@@ -43,6 +52,17 @@ const ENDED: Instrument = {
   description: "Jobs that have ended: completed, dead_letter or cancelled",
 }
 
+/** A counter for each outcome that there is. */
+const countersOf = <Outcome extends string>(
+  registry: Registry,
+  instrument: Instrument,
+  labels: Labels,
+  outcomes: ReadonlyArray<Outcome>,
+) =>
+  Object.fromEntries(
+    outcomes.map((outcome) => [outcome, new Counter(registry, instrument, { ...labels, outcome })]),
+  ) as Record<Outcome, Counter>
+
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const registry = yield* Effect.context<never>()
@@ -64,10 +84,8 @@ export const layer = Layer.effectDiscard(
           messaging_operation_name: "process",
         }),
         total: new Histogram(registry, TOTAL, SECONDS, labels),
-        attempts: new Family(
-          ([outcome]) => new Counter(registry, ATTEMPTS, { ...labels, outcome: outcome! }),
-        ),
-        ended: new Family(([outcome]) => new Counter(registry, ENDED, { ...labels, outcome: outcome! })),
+        attempts: countersOf(registry, ATTEMPTS, labels, ATTEMPT_OUTCOMES),
+        ended: countersOf(registry, ENDED, labels, JOB_OUTCOMES),
       }
     }, PAIRS_MAX)
     const of = (queue: string, type: string) => pairs.of(queues.of(queue), types.of(type))
@@ -75,13 +93,13 @@ export const layer = Layer.effectDiscard(
     yield* observer.on("enqueued", ({ queue, type }) => of(queue, type).sent.add())
     yield* observer.on("attempt", ({ outcome, processingMs, queue, type, waitMs }) => {
       const { attempts, process, wait } = of(queue, type)
-      attempts.of(outcome).add()
+      attempts[outcome].add()
       wait.record(waitMs / MILLIS_PER_SECOND)
       process.record(processingMs / MILLIS_PER_SECOND)
     })
     yield* observer.on("job", ({ outcome, queue, totalMs, type }) => {
       const { ended, total } = of(queue, type)
-      ended.of(outcome).add()
+      ended[outcome].add()
       total.record(totalMs / MILLIS_PER_SECOND)
     })
   }),

@@ -28,11 +28,13 @@ export interface FinishedRequest {
   readonly spanId: string
 }
 
-/** How an attempt ended, as people are told. */
-export type AttemptOutcome = "completed" | "failed" | "stalled" | "handed_back" | "cancelled"
+/** How an attempt may end, as people are told. */
+export const ATTEMPT_OUTCOMES = ["completed", "failed", "stalled", "handed_back", "cancelled"] as const
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number]
 
-/** How a job ended. */
-export type JobOutcome = "completed" | "dead_letter" | "cancelled"
+/** How a job may end. */
+export const JOB_OUTCOMES = ["completed", "dead_letter", "cancelled"] as const
+export type JobOutcome = (typeof JOB_OUTCOMES)[number]
 
 /** The request and trace that a job was submitted in, as far as they are known. */
 export interface JobOrigin {

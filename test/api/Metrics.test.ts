@@ -97,6 +97,30 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("met
     }),
   )
 
+  it.effect("show 0 for each way to end before the first job of a queue and type has ended", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      yield* client.post("/v1/jobs", { type: "system:echo", queue: "unborn", delay_ms: 3_600_000 })
+      const samples = yield* scrape(client)
+      const outcomes = (name: string) =>
+        samples
+          .filter((sample) => sample.name === name && sample.labels["queue"] === "unborn")
+          .map(({ labels, value }) => [labels["outcome"], value])
+      assert.sameDeepMembers(outcomes("renderowl_jobs_ended_total"), [
+        ["completed", 0],
+        ["dead_letter", 0],
+        ["cancelled", 0],
+      ])
+      assert.sameDeepMembers(outcomes("renderowl_job_attempts_total"), [
+        ["completed", 0],
+        ["failed", 0],
+        ["stalled", 0],
+        ["handed_back", 0],
+        ["cancelled", 0],
+      ])
+    }),
+  )
+
   it.effect("say how long the oldest job has been due that nobody starts", () =>
     Effect.gen(function* () {
       const { client } = yield* SharedServer
