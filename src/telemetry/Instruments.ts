@@ -21,16 +21,27 @@ export type Registry = Context.Context<never>
 
 const NO_LABELS: Labels = {}
 
+/** Shows a metric that is kept here: nobody updates it through Effect, so there is only something to read. */
+const show = <State>(
+  registry: Registry,
+  metric: Metric.Metric<never, State>,
+  get: () => State,
+): Metric.Registration => Metric.registerUnsafe(metric, registry, { get, update: NOTHING, modify: NOTHING })
+
+const NOTHING = () => {}
+
+const counterMetric = ({ description, name }: Instrument, attributes: Labels) =>
+  Metric.counter(name, { description, attributes, incremental: true })
+
+const gaugeMetric = ({ description, name }: Instrument, attributes: Labels) =>
+  Metric.gauge(name, { description, attributes })
+
 /** Counts what happens. */
 export class Counter {
   #value = 0
 
-  constructor(registry: Registry, { description, name }: Instrument, labels = NO_LABELS) {
-    Metric.registerUnsafe(
-      Metric.counter(name, { description, attributes: labels, incremental: true }),
-      registry,
-      { get: () => ({ count: this.#value, incremental: true }), update: () => {}, modify: () => {} },
-    )
+  constructor(registry: Registry, instrument: Instrument, labels = NO_LABELS) {
+    show(registry, counterMetric(instrument, labels), () => ({ count: this.#value, incremental: true }))
   }
 
   add(count = 1): void {
@@ -56,11 +67,8 @@ export class Histogram {
   ) {
     this.#boundaries = boundaries
     this.#buckets = new Float64Array(boundaries.length + 1)
-    Metric.registerUnsafe(Metric.histogram(name, { description, attributes: labels, boundaries }), registry, {
-      get: () => this.#state(),
-      update: () => {},
-      modify: () => {},
-    })
+    const metric = Metric.histogram(name, { description, attributes: labels, boundaries })
+    show(registry, metric, () => this.#state())
   }
 
   record(value: number): void {
@@ -136,41 +144,21 @@ interface Reading extends Instrument {
 }
 
 /** A value that goes up and down. */
-export const gauge = ({
-  description,
-  labels = NO_LABELS,
-  name,
-  read,
-}: Reading): Effect.Effect<void, never, Scope.Scope> =>
-  registered((registry) =>
-    Metric.registerUnsafe(Metric.gauge(name, { description, attributes: labels }), registry, {
-      get: () => ({ value: read() }),
-      update: () => {},
-      modify: () => {},
-    }),
-  )
+export const gauge = ({ labels = NO_LABELS, read, ...instrument }: Reading) =>
+  shown(gaugeMetric(instrument, labels), () => ({ value: read() }))
 
 /** A count that somebody else keeps. */
-export const counterOf = ({
-  description,
-  labels = NO_LABELS,
-  name,
-  read,
-}: Reading): Effect.Effect<void, never, Scope.Scope> =>
-  registered((registry) =>
-    Metric.registerUnsafe(
-      Metric.counter(name, { description, attributes: labels, incremental: true }),
-      registry,
-      { get: () => ({ count: read(), incremental: true }), update: () => {}, modify: () => {} },
-    ),
-  )
+export const counterOf = ({ labels = NO_LABELS, read, ...instrument }: Reading) =>
+  shown(counterMetric(instrument, labels), () => ({ count: read(), incremental: true }))
 
-const registered = (
-  register: (registry: Registry) => Metric.Registration,
+const shown = <State>(
+  metric: Metric.Metric<never, State>,
+  get: () => State,
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(
-    Effect.acquireRelease(Effect.map(Effect.context<never>(), register), (registration) =>
-      Effect.sync(() => registration.remove()),
+    Effect.acquireRelease(
+      Effect.map(Effect.context<never>(), (registry) => show(registry, metric, get)),
+      (registration) => Effect.sync(() => registration.remove()),
     ),
   )
 
@@ -187,7 +175,6 @@ export class Gauges {
 
   /** These are the members now, and no others. */
   set(values: Iterable<readonly [labels: Labels, value: number]>): void {
-    const { description, name } = this.#instrument
     const before = this.#members
     this.#members = new Map()
     for (const [labels, value] of values) {
@@ -201,11 +188,9 @@ export class Gauges {
       }
       const member: { registration: Metric.Registration; value: number } = {
         value,
-        registration: Metric.registerUnsafe(
-          Metric.gauge(name, { description, attributes: labels }),
-          this.#registry,
-          { get: () => ({ value: member.value }), update: () => {}, modify: () => {} },
-        ),
+        registration: show(this.#registry, gaugeMetric(this.#instrument, labels), () => ({
+          value: member.value,
+        })),
       }
       this.#members.set(key, member)
     }
