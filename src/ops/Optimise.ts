@@ -77,7 +77,7 @@ export const optimise = Effect.fnUntraced(function* (options: {
     Effect.try({ try: body, catch: (cause) => toSqlError(cause, `optimise ${filename}`) })
 
   const before = yield* run(() => stateOf(db))
-  const isIncremental = yield* run(() => pragma(db, "auto_vacuum") === INCREMENTAL_VACUUM)
+  const isIncremental = yield* run(() => db.pragma("auto_vacuum") === INCREMENTAL_VACUUM)
   const vacuum = options.vacuum ? "full" : isIncremental ? "incremental" : "none"
   const folder = dirname(filename)
   const vacuumNeedsBytes = (before.bytes - before.freeBytes) * VACUUM_COPIES
@@ -94,9 +94,9 @@ export const optimise = Effect.fnUntraced(function* (options: {
   yield* step("analysing", () => db.exec(ANALYSE))
   if (vacuum === "full") yield* step("vacuuming", () => vacuumIn(db, folder))
   if (vacuum === "incremental") {
-    const total = before.freeBytes / pragma(db, "page_size")
+    const total = before.freeBytes / db.pragma("page_size")
     for (;;) {
-      const left = yield* run(() => pragma(db, "freelist_count"))
+      const left = yield* run(() => db.pragma("freelist_count"))
       onProgress({ task: "giving back free pages", done: Math.max(0, total - left), total })
       if (left === 0) break
       yield* letOthersRun
@@ -126,16 +126,11 @@ const vacuumIn = (db: SqliteDatabase, folder: string): void => {
   }
 }
 
-type Pragma = "auto_vacuum" | "page_size" | "page_count" | "freelist_count"
-
-const pragma = (db: SqliteDatabase, name: Pragma): number =>
-  db.prepareUncached(`PRAGMA ${name}`).get()![name] as number
-
 const stateOf = (db: SqliteDatabase): FileState => {
-  const pageSize = pragma(db, "page_size")
+  const pageSize = db.pragma("page_size")
   return {
-    bytes: pragma(db, "page_count") * pageSize,
-    freeBytes: pragma(db, "freelist_count") * pageSize,
+    bytes: db.pragma("page_count") * pageSize,
+    freeBytes: db.pragma("freelist_count") * pageSize,
     walBytes: statSync(`${db.filename}-wal`, { throwIfNoEntry: false })?.size ?? 0,
   }
 }

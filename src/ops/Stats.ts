@@ -161,9 +161,9 @@ export const stats = Effect.fnUntraced(function* (options: {
 
   const eventTypes = [...types.values()].sort((a, b) => b.bytes - a.bytes)
   const found = yield* read(() => ({
-    pageSize: pragma(db, "page_size"),
-    pages: pragma(db, "page_count"),
-    freePages: pragma(db, "freelist_count"),
+    pageSize: db.pragma("page_size"),
+    pages: db.pragma("page_count"),
+    freePages: db.pragma("freelist_count"),
     jobs: jobsByStatus(db, begun),
     oldestUnfinishedJob: oldestUnfinished(db),
   }))
@@ -186,9 +186,6 @@ export const stats = Effect.fnUntraced(function* (options: {
 }, Effect.scoped)
 
 const timestamp = (millis: number): string => new Date(millis).toISOString()
-
-const pragma = (db: SqliteDatabase, name: "page_size" | "page_count" | "freelist_count"): number =>
-  db.prepareUncached(`PRAGMA ${name}`).get()![name] as number
 
 const jobsByStatus = (db: SqliteDatabase, now: number): Readonly<Record<JobStatus, number>> => {
   const byCode = new Map(

@@ -47,6 +47,15 @@ export interface SqliteOptions {
   readonly statementCacheCapacity?: number | undefined
 }
 
+/** What the header of a file says: whose it is, and how its pages are used. */
+type HeaderPragma =
+  | "application_id"
+  | "user_version"
+  | "auto_vacuum"
+  | "page_size"
+  | "page_count"
+  | "freelist_count"
+
 /**
  * A synchronous SQLite connection. Every method throws the native error of node:sqlite
  * (`code: "ERR_SQLITE_ERROR"` with the extended result code in `errcode`).
@@ -214,15 +223,14 @@ export class SqliteDatabase {
     return this.prepareUncached("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
   }
 
-  /** A number that the file carries for those who made it. */
-  pragma(name: "application_id" | "user_version"): unknown {
-    return this.prepareUncached(`PRAGMA ${name}`).get()?.[name]
+  /** A whole number that the header of the file holds. */
+  pragma(name: HeaderPragma): number {
+    return this.prepareUncached(`PRAGMA ${name}`).get()![name] as number
   }
 
   /** Commits a page of the file as it is: a write like any other, after which nothing has changed. */
   rewrite(): void {
-    const version = this.#native.prepare("PRAGMA user_version").get()!["user_version"]
-    this.#native.exec(`PRAGMA user_version = ${Number(version)}`)
+    this.#native.exec(`PRAGMA user_version = ${this.pragma("user_version")}`)
   }
 
   /**
