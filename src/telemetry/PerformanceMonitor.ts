@@ -6,10 +6,9 @@ import { Clock, Context, Effect, Layer } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { CurrentObserver } from "./Observer.ts"
 import { QueryTimes } from "./QueryTimes.ts"
+import { methodLabel, routeLabel } from "./RequestLabels.ts"
 import { type RouteReport, RouteTimes, SLICE_MS } from "./RouteTimes.ts"
 
-/** As for metrics: all that was found on no route is one. */
-const UNMATCHED = "unmatched"
 const DELAY_RESOLUTION_MS = 10
 const NANOS_PER_MILLISECOND = 1e6
 
@@ -39,9 +38,14 @@ export class PerformanceMonitor extends Context.Service<
       const clock = yield* Clock.Clock
       const times = new RouteTimes(clock.currentTimeMillisUnsafe())
       const queries = new QueryTimes()
-      yield* observer.on("request", ({ durationMs, method, route = UNMATCHED, status, waited }) =>
+      yield* observer.on("request", ({ durationMs, method, route, status, waited }) =>
         times.record(
-          { method, route, status, durationMs: waited ? undefined : durationMs },
+          {
+            method: methodLabel(method),
+            route: routeLabel(route),
+            status,
+            durationMs: waited ? undefined : durationMs,
+          },
           clock.currentTimeMillisUnsafe(),
         ),
       )

@@ -5,11 +5,10 @@
 import { Effect, Layer } from "effect"
 import { Family, Histogram } from "./Instruments.ts"
 import { CurrentObserver } from "./Observer.ts"
+import { methodLabel, routeLabel } from "./RequestLabels.ts"
 
 /** Those that OpenTelemetry advises, and two below for answers out of memory. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
-const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
-const UNMATCHED = "unmatched"
 const MILLIS_PER_SECOND = 1_000
 
 export const layer = Layer.effectDiscard(
@@ -30,8 +29,7 @@ export const layer = Layer.effectDiscard(
     )
     yield* observer.on("request", ({ durationMs, method, route, status }) =>
       durations
-        // As OpenTelemetry calls methods that nobody knows.
-        .of(METHODS.has(method) ? method : "_OTHER", route ?? UNMATCHED, String(status))
+        .of(methodLabel(method), routeLabel(route), String(status))
         .record(durationMs / MILLIS_PER_SECOND),
     )
   }),
