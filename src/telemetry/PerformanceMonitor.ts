@@ -3,21 +3,11 @@
  * event loop is. It hears of each request from the observer and keeps counts alone; who wants to know asks.
  */
 import { Clock, Context, Effect, Layer } from "effect"
-import { monitorEventLoopDelay } from "node:perf_hooks"
+import { type LoopDelay, loopDelayMonitor } from "./EventLoopDelay.ts"
 import { CurrentObserver } from "./Observer.ts"
 import { QueryTimes } from "./QueryTimes.ts"
 import { methodLabel, routeLabel } from "./RequestLabels.ts"
 import { type RouteReport, RouteTimes, SLICE_MS } from "./RouteTimes.ts"
-
-const DELAY_RESOLUTION_MS = 10
-const NANOS_PER_MILLISECOND = 1e6
-
-/** How late the event loop was in one interval, in milliseconds. */
-export interface LoopDelay {
-  readonly p50: number
-  readonly p99: number
-  readonly max: number
-}
 
 export class PerformanceMonitor extends Context.Service<
   PerformanceMonitor,
@@ -64,32 +54,15 @@ export class PerformanceMonitor extends Context.Service<
 }
 
 const loopDelays = Effect.gen(function* () {
-  const delay = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
-      delay.enable()
-      return delay
-    }),
-    (delay) => Effect.sync(() => void delay.disable()),
-  )
-  // What is measured is the time between two looks, of which the resolution was meant; of none, it is no number.
-  const late = (nanos: number) => Math.max(0, nanos / NANOS_PER_MILLISECOND - DELAY_RESOLUTION_MS) || 0
-  const read = (): LoopDelay => ({
-    p50: late(delay.percentile(50)),
-    p99: late(delay.percentile(99)),
-    max: delay.count === 0 ? 0 : late(delay.max),
-  })
+  const { look, take } = yield* loopDelayMonitor
   let last: LoopDelay | undefined
   yield* Effect.forkScoped(
     Effect.forever(
       Effect.andThen(
         Effect.sleep(SLICE_MS),
-        Effect.sync(() => {
-          last = read()
-          delay.reset()
-        }),
+        Effect.sync(() => void (last = take())),
       ),
     ),
   )
-  return Effect.sync(() => last ?? read())
+  return Effect.sync(() => last ?? look())
 })

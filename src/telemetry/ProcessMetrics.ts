@@ -4,15 +4,13 @@
  * @source https://opentelemetry.io/docs/specs/semconv/runtime/nodejs-metrics/ and …/v8js-metrics/
  */
 import { Effect, Layer } from "effect"
-import { constants, monitorEventLoopDelay, performance, PerformanceObserver } from "node:perf_hooks"
+import { constants, performance, PerformanceObserver } from "node:perf_hooks"
 import { getHeapSpaceStatistics } from "node:v8"
+import { loopDelayMonitor } from "./EventLoopDelay.ts"
 import { counterOf, Family, gauge, Histogram, OTHER } from "./Instruments.ts"
 import { Logs } from "./LogSink.ts"
 
-/** How often the event loop's delay is looked at. */
-const DELAY_RESOLUTION_MS = 10
 const GC_SECONDS = [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1]
-const NANOS_PER_SECOND = 1e9
 const MICROS_PER_SECOND = 1e6
 const MILLIS_PER_SECOND = 1_000
 
@@ -25,34 +23,16 @@ const GC_TYPES: ReadonlyMap<number, string> = new Map([
 
 /** Since the last scrape: what was slow an hour ago is over. */
 const eventLoop = Effect.gen(function* () {
-  const delay = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
-      delay.enable()
-      return delay
-    }),
-    (delay) => Effect.sync(() => void delay.disable()),
-  )
-  const readings = {
-    p50: () => delay.percentile(50),
-    p90: () => delay.percentile(90),
-    p99: () => delay.percentile(99),
-    // Read last, and with it the interval ends.
-    max: () => {
-      const { max } = delay
-      delay.reset()
-      return max
-    },
-  }
-  for (const [name, read] of Object.entries(readings)) {
+  const { look, take } = yield* loopDelayMonitor
+  let delay = look()
+  for (const name of ["p50", "p90", "p99", "max"] as const) {
     yield* gauge({
       name: `nodejs_eventloop_delay_${name}_seconds`,
       description: `Delay of the event loop since the last scrape, ${name}`,
       read: () => {
-        const nanos = read()
-        // What is measured is the time between two looks, of which the resolution was meant.
-        const late = nanos / NANOS_PER_SECOND - DELAY_RESOLUTION_MS / MILLIS_PER_SECOND
-        return Number.isFinite(late) ? Math.max(0, late) : 0
+        // Read before the others, and with it the interval ends.
+        if (name === "p50") delay = take()
+        return delay[name] / MILLIS_PER_SECOND
       },
     })
   }
