@@ -138,7 +138,7 @@ const tracing = (settings: Settings) =>
 
 /** Below everything else, so that everything is told and measured, to the last. */
 const telemetry = (settings: Settings) =>
-  Layer.merge(settings.isMeasured ? Metrics.layer : Layer.empty, PerformanceMonitor.layer).pipe(
+  Layer.merge(settings.isMeasured ? Metrics.layer(settings) : Layer.empty, PerformanceMonitor.layer).pipe(
     Layer.provideMerge(tracing(settings)),
     Layer.provideMerge(logging(settings)),
     Layer.provideMerge(Layer.mergeAll(Observer.layer, Metrics.registryLayer)),

@@ -12,7 +12,7 @@ import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { toSqlError } from "../sqlite/SqliteError.ts"
 import { bytes } from "./CommandLine.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
-import { diskOf } from "./DiskSpace.ts"
+import { diskOf } from "../telemetry/DiskSpace.ts"
 import type { OnProgress } from "./Progress.ts"
 
 /** Rows of each index that are looked at: enough to tell a rare value from a common one, in milliseconds. */
@@ -81,7 +81,7 @@ export const optimise = Effect.fnUntraced(function* (options: {
   const vacuum = options.vacuum ? "full" : isIncremental ? "incremental" : "none"
   const folder = dirname(filename)
   const vacuumNeedsBytes = (before.bytes - before.freeBytes) * VACUUM_COPIES
-  const diskFreeBytes = diskOf(folder).freeBytes
+  const { freeBytes: diskFreeBytes } = yield* diskOf(folder)
   if (vacuum === "full" && diskFreeBytes < vacuumNeedsBytes)
     return yield* new NoRoomToVacuum({ folder, neededBytes: vacuumNeedsBytes, freeBytes: diskFreeBytes })
   const result = { database: filename, before, vacuum, vacuumNeedsBytes, diskFreeBytes } as const

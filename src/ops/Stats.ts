@@ -18,7 +18,7 @@ import { type DatabaseOwner, Ownership } from "../sqlite/Ownership.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import { toSqlError } from "../sqlite/SqliteError.ts"
 import * as DatabaseFile from "./DatabaseFile.ts"
-import { type DiskSpace, diskOf } from "./DiskSpace.ts"
+import { type DiskSpace, diskOf } from "../telemetry/DiskSpace.ts"
 import type { OnProgress } from "./Progress.ts"
 
 /** Positions that are counted in one go. */
@@ -173,7 +173,7 @@ export const stats = Effect.fnUntraced(function* (options: {
     walBytes: fileBytes(`${filename}-wal`),
     ...found,
     owner: yield* presentOwner(filename),
-    disk: diskOf(dirname(filename)),
+    disk: yield* diskOf(dirname(filename)),
     head,
     events: eventTypes.reduce((sum, { events }) => sum + events, 0),
     oldestEvent: oldest <= newest ? timestamp(oldest) : null,

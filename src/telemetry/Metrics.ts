@@ -5,6 +5,7 @@
 import { Effect, Layer, Metric } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import * as DatabaseMetrics from "./DatabaseMetrics.ts"
+import * as DiskSpace from "./DiskSpace.ts"
 import * as JobMetrics from "./JobMetrics.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as RequestMetrics from "./RequestMetrics.ts"
@@ -38,11 +39,13 @@ export const registryLayer: Layer.Layer<never> = Layer.effect(
   Effect.sync(() => new Map()),
 )
 
-/** What is measured wherever it happens. */
-export const layer = Layer.mergeAll(
-  RequestMetrics.layer,
-  JobMetrics.layer,
-  DatabaseMetrics.layer,
-  ProcessMetrics.layer,
-  TraceMetrics.layer,
-)
+/** What is measured wherever it happens, and how much room is left for the data. */
+export const layer = (options: { readonly dataDir: string }) =>
+  Layer.mergeAll(
+    RequestMetrics.layer,
+    JobMetrics.layer,
+    DatabaseMetrics.layer,
+    ProcessMetrics.layer,
+    TraceMetrics.layer,
+    DiskSpace.layer(options.dataDir),
+  )

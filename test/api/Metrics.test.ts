@@ -158,6 +158,7 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("met
         "process_memory_usage_bytes",
         "process_cpu_time_seconds_total",
         "renderowl_log_lines_total",
+        "renderowl_disk_free_bytes",
       ])
         assert.isNotEmpty(
           samples.filter((sample) => sample.name === name),

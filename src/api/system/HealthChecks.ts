@@ -2,7 +2,6 @@
  * What must work for RenderOwl to be of use: its database and journal, its queues and projections, room on the disk and in
  * memory. Critical is what no request can do without.
  */
-import { statfs } from "node:fs/promises"
 import { totalmem } from "node:os"
 import { Effect } from "effect"
 import { Queue } from "../../jobs/Queue.ts"
@@ -13,6 +12,7 @@ import { Migrations } from "../../sqlite/Migrations.ts"
 import type { Migration } from "../../sqlite/Migration.ts"
 import { ReaderPool } from "../../sqlite/ReaderPool.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
+import { diskOf } from "../../telemetry/DiskSpace.ts"
 import type { HealthCheck } from "../../telemetry/Health.ts"
 import { CurrentObserver, type Observer } from "../../telemetry/Observer.ts"
 
@@ -119,10 +119,10 @@ export const queueCheck = (
 export const diskCheck = (folder: string, freeBytesMin = FREE_DISK_BYTES_MIN): HealthCheck => ({
   name: "disk",
   critical: false,
-  check: Effect.tryPromise(async () => {
-    const { bavail, bsize } = await statfs(folder)
-    return { ok: bavail * bsize >= freeBytesMin, detail: `${megabytes(bavail * bsize)} free` }
-  }),
+  check: Effect.map(diskOf(folder), ({ freeBytes }) => ({
+    ok: freeBytes >= freeBytesMin,
+    detail: `${megabytes(freeBytes)} free`,
+  })),
 })
 
 /** `constrainedMemory` is the limit of the container, by cgroup v1 or v2. */

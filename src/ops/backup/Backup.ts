@@ -19,7 +19,7 @@ import type { SqliteDatabase } from "../../sqlite/SqliteDatabase.ts"
 import { toSqlError } from "../../sqlite/SqliteError.ts"
 import { bytes } from "../CommandLine.ts"
 import * as DatabaseFile from "../DatabaseFile.ts"
-import { diskOf } from "../DiskSpace.ts"
+import { diskOf } from "../../telemetry/DiskSpace.ts"
 import type { OnProgress } from "../Progress.ts"
 import type { EventModel } from "../Verify.ts"
 import { PARTIAL_BACKUP } from "./DraftNames.ts"
@@ -134,7 +134,7 @@ export const requireRoom = Effect.fnUntraced(function* (
   folder: string,
   needed: number,
 ): Effect.fn.Return<void, NoRoom> {
-  const { freeBytes } = diskOf(folder)
+  const { freeBytes } = yield* diskOf(folder)
   if (freeBytes < needed) return yield* new NoRoom({ folder, neededBytes: needed, freeBytes })
 })
 

@@ -8,7 +8,7 @@ import * as Config from "../../Config.ts"
 import { eventModel as model } from "../../EventModel.ts"
 import { bytes, counted, dryRun, json, number, print, progress } from "../CommandLine.ts"
 import * as DatabaseFile from "../DatabaseFile.ts"
-import { diskOf } from "../DiskSpace.ts"
+import { diskOf } from "../../telemetry/DiskSpace.ts"
 import { type BackupTaken, neededBytes, takeBackup } from "./Backup.ts"
 import type { Manifest } from "./Manifest.ts"
 import { type Restored, restoreBackup } from "./Restore.ts"
@@ -37,7 +37,7 @@ export const backupCommand = Command.make(
     if (dryRun) {
       yield* DatabaseFile.requireFile(filename)
       const needed = neededBytes(filename, archive)
-      const { freeBytes } = diskOf(folder)
+      const { freeBytes } = yield* diskOf(folder)
       return yield* print(json, { dryRun, folder, neededBytes: needed, freeBytes }, () =>
         [
           `would copy to ${folder}; about ${bytes(needed)} are needed, ${bytes(freeBytes)} are free`,
