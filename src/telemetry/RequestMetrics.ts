@@ -1,6 +1,7 @@
 /**
  * How many requests there were, how they ended and how long they took, by route, method and status. Whatever callers send, there
- * is a bounded number of series: a route is its template, and all that was found on none is one.
+ * is a bounded number of series: a route is its template, and all that was found on none is one. Requests that asked to wait are
+ * series of their own: they count as requests, and their time says nothing of how quick a route is.
  */
 import { Effect, Layer } from "effect"
 import { Family, Histogram } from "./Instruments.ts"
@@ -16,7 +17,7 @@ export const layer = Layer.effectDiscard(
     const registry = yield* Effect.context<never>()
     const observer = yield* CurrentObserver
     const durations = new Family(
-      ([method, route, status]) =>
+      ([method, route, status, waited]) =>
         new Histogram(
           registry,
           {
@@ -24,12 +25,17 @@ export const layer = Layer.effectDiscard(
             description: "Time until a request was answered; of a streamed answer, until it began",
           },
           SECONDS,
-          { http_request_method: method!, http_route: route!, http_response_status_code: status! },
+          {
+            http_request_method: method!,
+            http_route: route!,
+            http_response_status_code: status!,
+            waited: waited!,
+          },
         ),
     )
-    yield* observer.on("request", ({ durationMs, method, route, status }) =>
+    yield* observer.on("request", ({ durationMs, method, route, status, waited }) =>
       durations
-        .of(methodLabel(method), routeLabel(route), String(status))
+        .of(methodLabel(method), routeLabel(route), String(status), String(waited))
         .record(durationMs / MILLIS_PER_SECOND),
     )
   }),

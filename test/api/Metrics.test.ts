@@ -47,6 +47,24 @@ layer(SharedServer.layer(), { excludeTestServices: true, timeout: 30_000 })("met
     }),
   )
 
+  it.effect("keep the time of requests that asked to wait apart from that of others", () =>
+    Effect.gen(function* () {
+      const { client } = yield* SharedServer
+      const name = "http_server_request_duration_seconds_count"
+      const counted = (samples: ReadonlyArray<Sample>) =>
+        ["true", "false"].map((waited) => sum(samples, name, { http_route: "/v1/jobs", waited }))
+      const before = counted(yield* scrape(client))
+      yield* client.post("/v1/jobs", { type: "system:echo", payload: 1 }, { prefer: "wait=20" })
+      yield* client.post("/v1/jobs", { type: "system:echo", payload: 1 })
+      yield* client.get("/v1/jobs")
+      const after = counted(yield* scrape(client))
+      assert.deepStrictEqual(
+        after.map((count, i) => count - before[i]!),
+        [1, 2],
+      )
+    }),
+  )
+
   it.effect("follow jobs from their submission to their end", () =>
     Effect.gen(function* () {
       const { client } = yield* SharedServer

@@ -1,18 +1,20 @@
 /**
  * The files in `ops/` are for other programs, which say nothing about a name that is not there. So each name is looked up here:
- * metrics and their labels in what a server tells, paths among its routes, settings among its settings.
+ * metrics, their labels and the values of these in what a server tells, paths among its routes, settings among its settings.
  */
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { spawnSync } from "node:child_process"
 import { parse, parseAllDocuments } from "yaml"
 import { settingsHelp } from "../../src/Config.ts"
-import { samplesOf } from "../support/Prometheus.ts"
-import { SharedServer } from "../support/SharedServer.ts"
+import { hasPromtool, type Sample, samplesOf } from "../support/Prometheus.ts"
+import { startFresh } from "../support/ServerProcess.ts"
 
 const FOLDER = join(import.meta.dirname, "../../ops")
+/** When rules fire, for promtool. */
+const CASES = join(import.meta.dirname, "prometheus-alerts.test.yaml")
 const textOf = (name: string) => readFileSync(join(FOLDER, name), "utf8")
 
 interface Dashboard {
@@ -36,15 +38,25 @@ interface Rules {
   }>
 }
 
+interface Cases {
+  readonly tests: ReadonlyArray<{ readonly name: string }>
+}
+
 const dashboard = JSON.parse(textOf("grafana-dashboard.json")) as Dashboard
 const rules = (parse(textOf("prometheus-alerts.yaml")) as Rules).groups.flatMap(({ rules }) => rules)
 
 /** Prometheus' own, and those of its language. */
-const NOT_OURS = new Set(["up", "rate", "increase", "sum", "max", "by", "le", "and", "histogram_quantile"])
+const NOT_OURS = new Set(
+  "up rate increase sum max by le and or unless offset histogram_quantile predict_linear".split(" "),
+)
 
 /** The metrics that an expression names. */
 const metricsIn = (expression: string): ReadonlyArray<string> =>
-  [...expression.replaceAll(/\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)/g, "").matchAll(/[a-z_][a-z0-9_]*/g)]
+  [
+    ...expression
+      .replaceAll(/\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)|offset \w+/g, "")
+      .matchAll(/[a-z_][a-z0-9_]*/g),
+  ]
     .map(([name]) => name)
     .filter((name) => !NOT_OURS.has(name))
 
@@ -57,7 +69,42 @@ const labelsIn = (expression: string): ReadonlyArray<string> => [
 /** Given by whoever scrapes. */
 const SCRAPED = new Set(["job", "instance"])
 
-layer(SharedServer.layer(), { excludeTestServices: true })("names in expressions", (it) => {
+/** What an expression selects: a metric, one of its labels, and a value or, of several that it may have, each. */
+const selectionsIn = (expression: string) =>
+  [...expression.matchAll(/([a-z_]\w*)\{([^}]*)\}/g)].flatMap(([, metric, matchers]) =>
+    [...matchers!.matchAll(/(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"/g)]
+      .filter(([, label]) => !SCRAPED.has(label!))
+      .flatMap(([, label, operator, text]) =>
+        (operator!.endsWith("~") ? text!.split("|") : [text!]).map((value) => ({
+          metric: metric!,
+          label: label!,
+          value,
+          isMet: (shown: string) =>
+            operator!.endsWith("~") ? new RegExp(`^(?:${value})$`).test(shown) : shown === value,
+        })),
+      ),
+  )
+
+/** What a server shows that has done something of everything, and has refused something for want of a place. */
+class Shown extends Context.Service<Shown, ReadonlyArray<Sample>>()("test/Shown") {
+  static readonly layer = Layer.effect(
+    Shown,
+    Effect.gen(function* () {
+      const { client } = yield* startFresh({ MAX_REQUESTS: "1" })
+      const nap = { type: "system:sleep", payload: { ms: 500 } }
+      // There is one place: while the nap has it, others are refused.
+      const napped = Effect.repeat(client.post("/v1/jobs", nap, { prefer: "wait=5" }), {
+        until: ({ status }) => status === 200,
+      })
+      const refused = Effect.repeat(client.get("/v1/projects"), { until: ({ status }) => status === 503 })
+      yield* Effect.all([napped, refused], { concurrency: "unbounded" })
+      yield* client.post("/v1/batch", { requests: [{ id: "a", method: "GET", path: "/v1/projects" }] })
+      return samplesOf((yield* client.get("/metrics")).text)
+    }),
+  )
+}
+
+layer(Shown.layer, { excludeTestServices: true })("names in expressions", (it) => {
   const expressions = [
     ...dashboard.panels.flatMap(({ targets, title }) => targets.map(({ expr }) => [title, expr] as const)),
     ...rules.map(({ alert, expr }) => [alert, expr] as const),
@@ -65,10 +112,7 @@ layer(SharedServer.layer(), { excludeTestServices: true })("names in expressions
 
   it.effect.each(expressions)("of %s are those of a server that has worked", ([, expression]) =>
     Effect.gen(function* () {
-      const { client } = yield* SharedServer
-      yield* client.post("/v1/jobs", { type: "system:echo", payload: 1 }, { prefer: "wait=5" })
-      yield* client.get("/v1/projects")
-      const samples = samplesOf((yield* client.get("/metrics")).text)
+      const samples = yield* Shown
       const names = new Set(samples.map(({ name }) => name))
       const metrics = metricsIn(expression)
       if (!expression.startsWith("up{")) assert.isNotEmpty(metrics)
@@ -77,6 +121,10 @@ layer(SharedServer.layer(), { excludeTestServices: true })("names in expressions
         samples.filter(({ name }) => metrics.includes(name)).flatMap(({ labels }) => Object.keys(labels)),
       )
       assert.includeMembers([...labels, ...SCRAPED], [...labelsIn(expression)])
+      for (const { isMet, label, metric, value } of selectionsIn(expression)) {
+        const values = samples.filter(({ name }) => name === metric).map(({ labels }) => labels[label] ?? "")
+        assert.isTrue(values.some(isMet), `${metric} has no ${label} "${value}"`)
+      }
     }),
   )
 })
@@ -107,11 +155,38 @@ describe("the alert rules", () => {
     }
   })
 
-  const promtool = spawnSync("promtool", ["check", "rules", join(FOLDER, "prometheus-alerts.yaml")], {
-    encoding: "utf8",
+  it("name what is wrong by labels that they have", () => {
+    for (const { annotations, expr } of rules)
+      for (const [, label] of Object.values(annotations)
+        .join(" ")
+        .matchAll(/\$labels\.(\w+)/g))
+        assert.include(labelsIn(expr), label)
   })
-  it.skipIf(promtool.error !== undefined)("are rules to promtool (skipped where it is not installed)", () => {
-    assert.strictEqual(promtool.status, 0, promtool.stderr)
+
+  it("each have a case in which they fire and one in which they do not", () => {
+    const cases = (parse(readFileSync(CASES, "utf8")) as Cases).tests.map(({ name }) => name)
+    for (const { alert } of rules) {
+      assert.isDefined(
+        cases.find((name) => name.startsWith(`${alert} fires `)),
+        alert,
+      )
+      assert.isDefined(
+        cases.find((name) => name.startsWith(`${alert} is silent `)),
+        alert,
+      )
+    }
+  })
+
+  const promtool = (...args: ReadonlyArray<string>) => spawnSync("promtool", args, { encoding: "utf8" })
+
+  it.skipIf(!hasPromtool)("are rules to promtool (skipped where it is not installed)", () => {
+    const { status, stderr } = promtool("check", "rules", join(FOLDER, "prometheus-alerts.yaml"))
+    assert.strictEqual(status, 0, stderr)
+  })
+
+  it.skipIf(!hasPromtool)("fire when they should, and only then (skipped without promtool)", () => {
+    const { status, stderr } = promtool("test", "rules", CASES)
+    assert.strictEqual(status, 0, stderr)
   })
 })
 
