@@ -1,7 +1,6 @@
 /**
- * Is it well? A few checks of what RenderOwl cannot do without, each with a time limit, made every 30 seconds
- * however often somebody asks; the answer says how old each result is.
- * A failing critical check makes the whole unhealthy; any other makes it degraded.
+ * Is it well? A few checks of what RenderOwl works with, each with a time limit, made every 30 seconds however often somebody
+ * asks; the answer says how old each result is. A failing critical check makes the whole unhealthy; any other makes it degraded.
  */
 import { Clock, Context, Deferred, Duration, Effect, Layer, Schedule } from "effect"
 

@@ -1,6 +1,7 @@
 /**
- * What must work for RenderOwl to be of use: its database and journal, its queues and projections, room on the disk and in
- * memory. Critical is what no request can do without.
+ * What RenderOwl needs to do all of its work: its database and journal, its queues and projections, room on the disk and in
+ * memory. Critical is what no request can do without, which are the database and its migrations: a stuck queue, for one, is
+ * no reason to send requests to nobody.
  */
 import { totalmem } from "node:os"
 import { Effect } from "effect"
