@@ -196,9 +196,14 @@ interface Manifest {
     readonly replicas: number
     readonly template: {
       readonly spec: {
+        readonly automountServiceAccountToken: boolean
         readonly terminationGracePeriodSeconds: number
         readonly containers: ReadonlyArray<{
-          readonly env: ReadonlyArray<{ readonly name: string }>
+          readonly env: ReadonlyArray<{
+            readonly name: string
+            readonly value?: string
+            readonly valueFrom?: { readonly secretKeyRef: { readonly name: string } }
+          }>
           readonly startupProbe: Probe
           readonly livenessProbe: Probe
           readonly readinessProbe: Probe
@@ -230,6 +235,19 @@ describe("what starts it", () => {
     for (const { name } of container!.env) assert.isTrue(isSetting(name), name)
   })
 
+  it("on Kubernetes has its secrets from a Secret, and none of the cluster's", () => {
+    assert.isFalse(spec.template.spec.automountServiceAccountToken)
+    const secrets = container!.env.filter(({ name }) => name.endsWith("_SECRET"))
+    assert.sameMembers(
+      secrets.map(({ name }) => name),
+      ["JWT_SECRET", "INTERNAL_SECRET"],
+    )
+    for (const { name, value, valueFrom } of secrets) {
+      assert.isUndefined(value, name)
+      assert.strictEqual(valueFrom?.secretKeyRef.name, "renderowl", name)
+    }
+  })
+
   it("asks the process whether it lives, and for work only when it takes some", () => {
     const { livenessProbe, readinessProbe, startupProbe } = container!
     assert.deepStrictEqual(
@@ -238,10 +256,13 @@ describe("what starts it", () => {
     )
   })
 
-  it("under systemd gives it time to stop, and settings that there are", () => {
+  it("under systemd gives it time to stop, settings that there are, and never up", () => {
     const unit = textOf("renderowl.service")
     const [, stop] = /^TimeoutStopSec=(\d+)$/m.exec(unit)!
     assert.isAbove(Number(stop), STOP_SEC)
+    // In its own section: elsewhere systemd would pass over it.
+    const [, whole] = /^\[Unit\]$([^[]*)/m.exec(unit)!
+    assert.match(whole!, /^StartLimitIntervalSec=0$/m)
     const settings = [...unit.matchAll(/^Environment=(\w+)=/gm)].map(([, name]) => name!)
     assert.isNotEmpty(settings)
     for (const name of settings) assert.isTrue(isSetting(name), name)
