@@ -30,6 +30,7 @@ class Connection {
   readonly #socket: Socket
   #received = ""
   #answered: ((received: string) => void) | undefined
+  #failed: ((error: Error) => void) | undefined
 
   constructor(port: number) {
     this.#socket = connect({ host: "127.0.0.1", port, noDelay: true })
@@ -44,13 +45,17 @@ class Connection {
       this.#received = ""
       this.#answered?.(received)
     })
+    this.#socket.on("error", (error) => this.#failed?.(error))
+    // A server may end a connection that nobody has used for a while.
+    this.#socket.on("close", () => this.#failed?.(new Error("the server has closed the connection")))
   }
 
   roundTrip(request: Buffer): Promise<string> {
     return new Promise((resolve, reject) => {
+      if (this.#socket.destroyed) return reject(new Error("the connection is closed"))
       this.#answered = resolve
-      this.#socket.once("error", reject)
-      this.#socket.write(request, () => this.#socket.off("error", reject))
+      this.#failed = reject
+      this.#socket.write(request)
     })
   }
 

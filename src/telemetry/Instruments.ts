@@ -94,7 +94,9 @@ const MEMBERS_MAX = 2_000
 
 /** Instruments of one kind by the values of their labels: made when they are first needed, and a bounded number. */
 export class Family<Member> {
-  readonly #members = new Map<string, Member>()
+  /** By the first value, then by the second, and so on: to put a key together for each look would cost more than the look. */
+  readonly #members: Branch<Member> = new Map()
+  #size = 0
   readonly #make: (values: ReadonlyArray<string>) => Member
   readonly #membersMax: number
 
@@ -106,16 +108,28 @@ export class Family<Member> {
 
   /** The member with these values; once there are too many, the one whose values are all `other`. */
   of(...values: ReadonlyArray<string>): Member {
-    const key = values.length === 1 ? values[0]! : values.join("\n")
-    const known = this.#members.get(key)
-    if (known !== undefined) return known
-    if (this.#members.size >= this.#membersMax && values.some((value) => value !== OTHER))
+    let found: Branch<Member> | Member | undefined = this.#members
+    for (const value of values) found = (found as Branch<Member> | undefined)?.get(value)
+    return (found as Member | undefined) ?? this.#add(values)
+  }
+
+  #add(values: ReadonlyArray<string>): Member {
+    if (this.#size >= this.#membersMax && values.some((value) => value !== OTHER))
       return this.of(...values.map(() => OTHER))
+    let branch = this.#members
+    for (const value of values.slice(0, -1)) {
+      const next = branch.get(value) ?? new Map()
+      branch.set(value, next)
+      branch = next as Branch<Member>
+    }
     const member = this.#make(values)
-    this.#members.set(key, member)
+    branch.set(values.at(-1)!, member)
+    this.#size++
     return member
   }
 }
+
+type Branch<Member> = Map<string, Branch<Member> | Member>
 
 /** What stands for all values of a label that have no place of their own. */
 export const OTHER = "other"

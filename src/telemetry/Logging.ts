@@ -59,7 +59,9 @@ const EFFECT_LEVELS: Readonly<Record<Threshold, EffectLevel.LogLevel>> = {
   none: "None",
 }
 
-const rank = (level: Threshold): number => (level === "none" ? LOG_LEVELS.length : LOG_LEVELS.indexOf(level))
+const RANKS: ReadonlyMap<Threshold, number> = new Map(
+  [...LOG_LEVELS, "none" as const].map((level, i) => [level, i]),
+)
 
 /** What was logged with Effect, as an entry. */
 const entryOf = (
@@ -200,8 +202,8 @@ export const layer = ({
   level,
   quietRoutes,
 }: LoggingOptions): Layer.Layer<never, never, Logs> => {
-  const least = rank(level)
-  const isOn = (wanted: LogLevel): boolean => rank(wanted) >= least
+  const least = RANKS.get(level)!
+  const isOn = (wanted: LogLevel): boolean => RANKS.get(wanted)! >= least
   const loggers = Layer.unwrap(
     Effect.map(Logs, (sink) => {
       const logger = Logger.make<unknown, void>((options) => {

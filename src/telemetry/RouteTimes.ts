@@ -53,7 +53,9 @@ const oldestOf = (windowMs: number, now: number): number =>
   Math.floor(now / SLICE_MS) - Math.min(SLICES - 1, Math.ceil(windowMs / SLICE_MS))
 
 export class RouteTimes {
-  readonly #rings = new Map<string, Ring>()
+  /** By route, then by method. */
+  readonly #rings = new Map<string, Map<string, Ring>>()
+  #size = 0
   readonly #since: number
 
   /** `since`: when counting began, in milliseconds since 1970. */
@@ -76,7 +78,7 @@ export class RouteTimes {
     const newest = Math.floor(now / SLICE_MS)
     const oldest = oldestOf(windowMs, now)
     const reports: Array<RouteReport> = []
-    for (const { method, route, slices } of this.#rings.values()) {
+    for (const { method, route, slices } of this.#rings.values().flatMap((rings) => rings.values())) {
       const times = new LatencyHistogram()
       let requests = 0
       let errors = 0
@@ -97,13 +99,15 @@ export class RouteTimes {
   }
 
   #ringOf({ method, route }: Timed): Ring {
-    const key = `${method} ${route}`
-    const known = this.#rings.get(key)
-    if (known !== undefined) return known
-    if (this.#rings.size >= ROUTES_MAX && route !== OTHER_ROUTES.route)
+    const known = this.#rings.get(route)
+    const ofMethod = known?.get(method)
+    if (ofMethod !== undefined) return ofMethod
+    if (this.#size >= ROUTES_MAX && route !== OTHER_ROUTES.route)
       return this.#ringOf({ ...OTHER_ROUTES, status: 0, durationMs: undefined })
     const ring: Ring = { method, route, slices: Array.from({ length: SLICES }) }
-    this.#rings.set(key, ring)
+    if (known === undefined) this.#rings.set(route, new Map([[method, ring]]))
+    else known.set(method, ring)
+    this.#size++
     return ring
   }
 
