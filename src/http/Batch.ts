@@ -8,7 +8,9 @@ import { Clock, Effect } from "effect"
 import { Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { Json } from "effect/Schema"
 import { partKey } from "../security/KeyedRequest.ts"
+import * as TraceParent from "../telemetry/TraceParent.ts"
 import { Dispatcher } from "./Dispatcher.ts"
+import { FORWARDED } from "./InternalCallers.ts"
 import { ProblemBase } from "./Problem.ts"
 import { completeDocument, documentOf, type ProblemDocument } from "./ProblemResponse.ts"
 import { CurrentRequest } from "./RequestIdentity.ts"
@@ -47,17 +49,7 @@ export const BATCH_HEADERS: ReadonlySet<string> = new Set([
 ])
 
 /** What each request has from the one that brought it: where it comes from. */
-const INHERITED = [
-  "host",
-  "origin",
-  "user-agent",
-  "forwarded",
-  "via",
-  "x-forwarded-for",
-  "x-forwarded-host",
-  "x-forwarded-proto",
-  "x-real-ip",
-] as const
+const INHERITED = ["host", "origin", "user-agent", ...FORWARDED] as const
 /** And this, unless it has one of its own. */
 const CREDENTIALS = ["authorization", "x-api-key"] as const
 
@@ -99,8 +91,7 @@ export const run = Effect.fnUntraced(function* (items: ReadonlyArray<BatchItem>)
   const base = yield* ProblemBase
   const endsAt = (yield* Clock.currentTimeMillis) + BATCH_TIME_MAX_MS
   const common = commonHeaders(outer.headers)
-  if (identity !== undefined)
-    common["traceparent"] = `00-${identity.traceId}-${identity.spanId}-${identity.sampled ? "01" : "00"}`
+  if (identity !== undefined) common["traceparent"] = TraceParent.format(identity)
 
   const refused = (item: BatchItem, document: ProblemDocument, headers: ItemAnswer["headers"] = {}) =>
     problemAnswer(

@@ -28,7 +28,7 @@ const SIGNER = internal("internal:signature")
 const NEIGHBOUR = internal("internal:loopback")
 
 /** What a proxy adds: then the address is the proxy's. */
-const FORWARDED = [
+export const FORWARDED = [
   "forwarded",
   "via",
   "x-forwarded-for",
