@@ -5,7 +5,7 @@
 import { Context, Effect, Layer } from "effect"
 import type { PoolError } from "../../sqlite/PoolError.ts"
 import { ReaderPool } from "../../sqlite/ReaderPool.ts"
-import { Aggregate, type Count, type Dimension, fromRow } from "./Aggregate.ts"
+import { Aggregate, COUNTS, type Dimension, fromRow } from "./Aggregate.ts"
 import { BUCKETS_MAX, type TimeRange } from "./TimeRange.ts"
 
 /** Longer than that nobody waits for a chart. */
@@ -18,22 +18,7 @@ export const SELECT_DAYS_OF = `SELECT a.* FROM json_each(?1) wanted CROSS JOIN a
   ON a.start = wanted.value AND a.dimension = ?2 AND a.name = ?3`
 
 /** By what a ranking goes. */
-export const RANKED = [
-  "created",
-  "started",
-  "completed",
-  "failed",
-  "cancelled",
-  "retried",
-  "stalled",
-  "redriven",
-  "frames",
-  "video_ms",
-  "output_bytes",
-  "requests",
-  "wait_ms",
-  "processing_ms",
-] as const satisfies ReadonlyArray<Count | "wait_ms" | "processing_ms">
+export const RANKED = [...COUNTS, "wait_ms", "processing_ms"] as const
 export type Ranked = (typeof RANKED)[number]
 
 /** The column that a parameter names. */
