@@ -1,5 +1,5 @@
 /**
- * How much the API was used: now and then one event of all that was asked since the last, in the stream of its day. A request
+ * How much the API was used: now and then one event of all that was asked since the last, in the stream of its hour. A request
  * costs no event, and what is made of the journal can count requests all the same.
  */
 import { Schema } from "effect"
@@ -26,6 +26,9 @@ export const apiUseEventTypes = [eventType(ApiUseRecorded)]
 export const isApiUseRecorded = (event: DomainEvent): event is ApiUseRecorded =>
   event._tag === "ApiUseRecorded"
 
-/** The stream of the uses of a day. */
-export const apiUseStream = (millis: number): string =>
-  `api-use/${new Date(millis).toISOString().slice(0, 10)}`
+/** Characters of a moment in ISO 8601, up to its hour: `2026-11-25T22`. */
+const HOUR_CHARACTERS = 13
+
+/** The stream of the uses of an hour. Whoever writes to it reads it first: six events of some 120 kB at most, and those of stops. */
+export const apiUseStream = (hour: number): string =>
+  `api-use/${new Date(hour).toISOString().slice(0, HOUR_CHARACTERS)}`
