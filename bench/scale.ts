@@ -5,7 +5,8 @@
  * many jobs pending; everything a queue does with its tables is in it, the refills of its window too. It must not grow with
  * the backlog. `event-loop delay`: what timers and requests wait meanwhile. `resident memory`: of a process that has a
  * million pending jobs and works on them. `start`: from the start of a process, after another one was killed, until its
- * first handler runs, with a million events in the journal and leases to recover. `bytes a job`: what the journal and the tables take on disk. 10 million jobs with `--10m`.
+ * first handler runs, with a million events in the journal and leases to recover. `bytes a job`: what the journal and the
+ * tables take on disk. 10 million jobs with `--10m`.
  */
 import { Deferred, Effect } from "effect"
 import { spawn } from "node:child_process"

@@ -219,7 +219,7 @@ const all = Config.all({
     "INTERNAL_LOOPBACK",
     (name) => Config.Literals(LOOPBACK_MODES, name),
     "closed" as (typeof LOOPBACK_MODES)[number],
-    "open: /internal needs no credentials when called from this machine",
+    "open: /internal and /metrics need no credentials when called from this machine",
   ),
   problemBase: setting(
     "PROBLEM_BASE_URL",

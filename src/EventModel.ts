@@ -1,5 +1,6 @@
 /**
- * What the journal may hold, and what is made of it: every event type, every projection and every kind of snapshot of RenderOwl, in one place for whoever opens a journal – the server, and the tools that verify or rebuild it.
+ * What the journal may hold, and what is made of it: every event type, every projection and every kind of snapshot of
+ * RenderOwl, in one place for whoever opens a journal – the server, and the tools that verify or rebuild it.
  */
 import type { HostedBehavior } from "./actor/ActorSystem.ts"
 import { ALERT_LOG, AlertLog, AlertLogBehavior } from "./domain/alerts/AlertLog.ts"

@@ -141,6 +141,8 @@ export class Idempotency extends HttpApiMiddleware.Service<Idempotency>()("rende
           )
           const { path, query } = splitUrl(request.url)
           const scope = { principal: principal?.id ?? "", method: request.method, path }
+          // A body that cannot be read or is too large is no matter of keys: as a defect it passes by what the contract
+          // declares, and the edge answers it with its own problem (FailureProblem.ts).
           return Effect.flatMap(readsBody ? Effect.orDie(request.text) : Effect.succeed(""), (body) =>
             keyed(handler, text, scope, fingerprintOf(request, query, body)),
           )

@@ -3,8 +3,13 @@
  * one that it inherits; one that names none (`/jobs`) goes to the same under the version that was asked for otherwise. Paths
  * without any version (`/health`) are served as they are.
  */
-import type { ApiVersion, ApiVersions, ChosenVersion } from "./ApiVersion.ts"
-import { versionedPath, withoutVersion } from "./ApiVersion.ts"
+import {
+  type ApiVersion,
+  type ApiVersions,
+  type ChosenVersion,
+  versionedPath,
+  withoutVersion,
+} from "./ApiVersion.ts"
 import type { RouteTable } from "./RouteTable.ts"
 
 /** The target of a request. */

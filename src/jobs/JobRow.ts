@@ -2,8 +2,7 @@
  * A row of the `jobs` table: what the queue must find again by index. It is a fold of the job's events, kept as small
  * integers; the payload and the id stay in the journal.
  */
-import { PRIORITIES, type Priority } from "./JobEvents.ts"
-import type { JobEvent } from "./JobEvents.ts"
+import { type JobEvent, PRIORITIES, type Priority } from "./JobEvents.ts"
 
 /** The codes of the `status` column. */
 export const ROW_STATUS = {

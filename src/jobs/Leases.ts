@@ -3,8 +3,7 @@
  * is what renews a lease; one whose attempt has vanished without an answer runs out. A place is taken for as long as a
  * handler runs in it, which may be longer than it has the lease.
  */
-import type { Fiber } from "effect"
-import { Latch } from "effect"
+import { type Fiber, Latch } from "effect"
 import type { Lease } from "./Attempt.ts"
 import type { AttemptRecord, JobState } from "./JobState.ts"
 import type { VersionedJob } from "./Turn.ts"

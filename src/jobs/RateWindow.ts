@@ -1,6 +1,7 @@
 /**
  * How many attempts a queue may still start: at most so many within any span of time, however that span lies. Starts from
- * before a process had the limit count from its next start on, when they are read from the journal. It remembers the moments of the newest starts, no more of them than the limit allows in one span.
+ * before a process had the limit count from its next start on, when they are read from the journal. It remembers the moments
+ * of the newest starts, no more of them than the limit allows in one span.
  */
 import type { RateLimit } from "./QueueBehavior.ts"
 

@@ -1,7 +1,7 @@
 /**
- * Makes the rows of every projection anew from the journal (and the archive, for those that count what has left), and drops the snapshots, which are only a cache. All of it
- * is one transaction of the database's only owner: whatever ends it early leaves the rows as they were. Dictionaries are
- * kept, so that numbers go on meaning the names they meant.
+ * Makes the rows of every projection anew from the journal (and the archive, for those that count what has left), and drops
+ * the snapshots, which are only a cache. All of it is one transaction of the database's only owner: whatever ends it early
+ * leaves the rows as they were. Dictionaries are kept, so that numbers go on meaning the names they meant.
  */
 import { Clock, Effect, Exit, Schema } from "effect"
 import type { SqlError } from "effect/sql/SqlError"

@@ -1,7 +1,8 @@
 /**
  * Proves a database: its journal is complete and readable, together with the archive that old streams have left for, and every
- * row of every projection is what the events make of an empty table – those up to its checkpoint, where it has one. It only reads, in one transaction, and so sees one moment of a database that a server goes on writing
- * to; the fold goes into a database of its own, which is gone afterwards.
+ * row of every projection is what the events make of an empty table – those up to its checkpoint, where it has one. It only
+ * reads, in one transaction, and so sees one moment of a database that a server goes on writing to; the fold goes into a
+ * database of its own, which is gone afterwards.
  */
 import { Clock, Effect, type Scope } from "effect"
 import type { SqlError } from "effect/sql/SqlError"

@@ -1,8 +1,13 @@
 /** Random histories of jobs: commands of all kinds, valid or not, decided by the job's behavior. */
 import * as fc from "fast-check"
 import { JobBehavior } from "../../src/jobs/JobBehavior.ts"
-import type { JobEnqueued, JobEvent, JobFailure, JobOutcome } from "../../src/jobs/JobEvents.ts"
-import { PRIORITIES } from "../../src/jobs/JobEvents.ts"
+import {
+  type JobEnqueued,
+  type JobEvent,
+  type JobFailure,
+  type JobOutcome,
+  PRIORITIES,
+} from "../../src/jobs/JobEvents.ts"
 import type { JobState } from "../../src/jobs/JobState.ts"
 
 export const failure: JobFailure = { name: "Broken", message: "it broke" }

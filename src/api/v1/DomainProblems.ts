@@ -183,9 +183,9 @@ export const toProblem = ProblemMapper.make({
     new ServiceUnavailableProblem({
       detail: "This resource failed repeatedly and is closed for some minutes.",
     }),
-  // Which of them it was is the operator's business; the caller is told that nothing was kept.
   PoolError: (_: PoolError) =>
     new ServiceUnavailableProblem({ detail: "No reader of the database was free in time." }),
+  // Why the store refused is the operator's business; the caller is told that nothing was kept.
   JournalError: ({ reason }: JournalError) => {
     if (reason._tag === "VersionConflict")
       return new ConflictProblem({ detail: "Somebody else changed the resource at the same moment." })

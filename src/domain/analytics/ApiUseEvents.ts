@@ -3,8 +3,7 @@
  * costs no event, and what is made of the journal can count requests all the same.
  */
 import { Schema } from "effect"
-import type { DomainEvent } from "../../journal/DomainEvent.ts"
-import { eventType } from "../../journal/DomainEvent.ts"
+import { type DomainEvent, eventType } from "../../journal/DomainEvent.ts"
 
 export const ApiUseRecorded = Schema.TaggedStruct("ApiUseRecorded", {
   /** Start of the hour in which it was, in milliseconds since 1970. */
@@ -29,6 +28,6 @@ export const isApiUseRecorded = (event: DomainEvent): event is ApiUseRecorded =>
 /** Characters of a moment in ISO 8601, up to its hour: `2026-11-25T22`. */
 const HOUR_CHARACTERS = 13
 
-/** The stream of the uses of an hour. Whoever writes to it reads it first: six events of some 120 kB at most, and those of stops. */
+/** The stream of an hour. Whoever writes to it reads it first: six events of some 120 kB at most, and those of stops. */
 export const apiUseStream = (hour: number): string =>
   `api-use/${new Date(hour).toISOString().slice(0, HOUR_CHARACTERS)}`

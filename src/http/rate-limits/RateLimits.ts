@@ -1,7 +1,7 @@
 /**
- * Whether a caller may have one more answer now, by the token buckets of Effect's `RateLimiter`. Recognised callers are counted by their own id, all
- * others by the network that they come from. So are credentials that are refused: where too many different ones come from,
- * those that are not known yet are not even looked at. `admin` is counted and never refused.
+ * Whether a caller may have one more answer now, by the token buckets of Effect's `RateLimiter`. Recognised callers are
+ * counted by their own id, all others by the network that they come from. So are credentials that are refused: where too
+ * many different ones come from, those that are not known yet are not even looked at. `admin` is counted and never refused.
  */
 import { Clock, Context, Effect, Layer, type Redacted } from "effect"
 import { clientNetwork } from "../../security/ClientNetwork.ts"

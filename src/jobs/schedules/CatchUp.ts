@@ -3,8 +3,7 @@
  * Pure: given the first tick that is due and the moment, the tick that gets a job now, those that get none, and what
  * comes next.
  */
-import type { Cron } from "effect"
-import { Schema } from "effect"
+import { type Cron, Schema } from "effect"
 import { firstOfLast, lastTick, nextTick } from "./CronTime.ts"
 
 /**
