@@ -2,30 +2,14 @@
  * The job queue of this process: submitting jobs, commanding them, and following them. It keeps one actor for each named
  * queue and finds the right one for a job; it decides nothing itself.
  */
-import {
-  Clock,
-  Context,
-  Duration,
-  Effect,
-  type Fiber,
-  FiberSet,
-  Layer,
-  type Scope,
-  Schema,
-  Stream,
-  type Tracer,
-} from "effect"
+import { Clock, Context, Duration, Effect, FiberSet, Layer, type Scope, Schema, Stream } from "effect"
 import type { Json } from "effect/Schema"
 import type { MailboxFull } from "../actor/Mailbox.ts"
-import { againOf, recalling, toItsEnd } from "../actor/Recall.ts"
+import { recalling } from "../actor/Recall.ts"
 import { type EventMetadata, Journal, type JournalError } from "../journal/Journal.ts"
-import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import * as TypeId from "../security/TypeId.ts"
 import { CurrentObserver } from "../telemetry/Observer.ts"
-import { isTraced } from "../telemetry/Tracing.ts"
-import * as TraceParent from "../telemetry/TraceParent.ts"
 import type { Registration } from "./Attempt.ts"
-import { messagingAttributes } from "./JobTrace.ts"
 import { JobBehavior } from "./JobBehavior.ts"
 import type { ProgressUpdate } from "./JobContext.ts"
 import {
@@ -44,20 +28,15 @@ import { JobStore } from "./JobStore.ts"
 import type { JobType } from "./JobType.ts"
 import { LiveProgress } from "./LiveProgress.ts"
 import { DependencyTeller } from "./DependencyTeller.ts"
-import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
+import { type Enqueued, loadJob } from "./Enqueue.ts"
 import type { QueueActivity, QueueActor } from "./QueueActor.ts"
 import { QueueActors } from "./QueueActors.ts"
 import { QueueBehavior, type QueueLimits, streamOfQueue } from "./QueueBehavior.ts"
-import type { Decide, EnqueueRefusal, Govern } from "./QueueMessage.ts"
-import { recallSubmission } from "./Resubmission.ts"
-import {
-  type DependencyStates,
-  type EnqueueOptions,
-  type InvalidSubmission,
-  prepare,
-  prepareBatch,
-  type Submission,
-} from "./Submission.ts"
+import type { Decide, Govern } from "./QueueMessage.ts"
+import type { EnqueueOptions } from "./Submission.ts"
+import { type SubmitError, type Submitter, submitter } from "./Submitter.ts"
+
+export type { SubmitError } from "./Submitter.ts"
 
 /** Attempts of one type at a time in one queue, unless something says otherwise. */
 const DEFAULT_CONCURRENCY = 5
@@ -74,19 +53,12 @@ export interface JobSnapshot {
 }
 
 type StoreError = JournalError | MailboxFull
-export type SubmitError = InvalidSubmission | EnqueueRefusal | TooManyQueues | StoreError
 export type GovernError = QueueNotFound | TooManyQueues | StoreError
 export type CommandError = JobNotFound | JobConflict | TooManyQueues | StoreError
 
 export class Queue extends Context.Service<
   Queue,
-  {
-    /** Submits one job. With a known idempotency key: the job that has it. */
-    readonly submit: (submission: Submission) => Effect.Effect<Enqueued, SubmitError>
-    /** Submits several, in one transaction, all or none. */
-    readonly submitBatch: (
-      submissions: ReadonlyArray<Submission>,
-    ) => Effect.Effect<ReadonlyArray<Enqueued>, SubmitError>
+  Submitter & {
     readonly get: (id: string) => Effect.Effect<JobSnapshot, JobNotFound | JournalError>
     /** Ends the job; a handler that runs it is interrupted. */
     readonly cancel: (
@@ -157,7 +129,9 @@ export class Queue extends Context.Service<
       const queue = Context.getUnsafe(fiber.context, Queue)
       const { delay, expiresIn, ...rest } = options
       const from = (length: Duration.Input | undefined) =>
-        length === undefined ? undefined : nowOf(fiber) + Duration.toMillis(length)
+        length === undefined
+          ? undefined
+          : fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + Duration.toMillis(length)
       return Schema.encodeEffect(job.payload)(payload).pipe(
         Effect.mapErrorEager((cause) => new InvalidPayload({ type: job.type, cause })),
         Effect.flatMapEager((encoded) =>
@@ -248,128 +222,7 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
   const get = (id: string): Effect.Effect<JobSnapshot, JobNotFound | JournalError> =>
     Effect.map(load(id), (job) => ({ ...job, liveProgress: live.get(id) }))
 
-  const dependencyStates: DependencyStates = (ids) =>
-    Effect.gen(function* () {
-      const states = new Map<string, { readonly isCompleted: boolean }>()
-      for (const [id, status] of yield* store.statuses(ids))
-        states.set(id, { isCompleted: status === "completed" })
-      // What has left the queue's tables may be in the archive.
-      for (const id of ids) {
-        if (states.has(id)) continue
-        const { state } = yield* loadJob(journal, id)
-        if (state.status === "completed") states.set(id, { isCompleted: true })
-      }
-      return states
-    })
-  const services = { types, nextId: (now: number) => ids.next("job", now), dependencyStates }
-
-  const submitNew = (submission: Submission, now: number): Effect.Effect<Enqueued, SubmitError> =>
-    Effect.flatMapEager(prepare(submission, services, now), (job) =>
-      Effect.flatMapEager(actors.of(job.spec.queue), (actor) => actor.enqueue(job)),
-    )
-
-  /** Anew, or as the request that is sent again has caused it already. */
-  const submitOne = (
-    submission: Submission,
-    fiber: Fiber.Fiber<unknown, unknown>,
-  ): Effect.Effect<Enqueued, SubmitError> => {
-    const request = fiber.getRef(CurrentKeyedRequest)
-    const now = nowOf(fiber)
-    if (request === undefined) return submitNew(submission, now)
-    const submitNamed = ([named]: ReadonlyArray<Submission>) =>
-      Effect.map(submitNew(named!, now), (enqueued) => [enqueued])
-    return Effect.map(submitKeyed([submission], request, submitNamed), ([enqueued]) => enqueued!)
-  }
-
-  const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
-    Effect.withFiber((fiber) => {
-      if (!isTraced(fiber)) return submitOne(submission, fiber)
-      const { type, queue = types.get(type)?.queue ?? "unknown" } = submission
-      return sent(queue, messagingAttributes("send", queue, type), (span) =>
-        Effect.tap(submitOne(within(span)(submission), fiber), ({ id }) =>
-          Effect.sync(() => span.attribute("messaging.message.id", id)),
-        ),
-      )
-    })
-
-  const submitAllOf = (submissions: ReadonlyArray<Submission>, request: KeyedRequest | undefined) =>
-    request === undefined ? submitAll(submissions) : submitKeyed(submissions, request, submitAll)
-
-  const submitBatch = (submissions: ReadonlyArray<Submission>) =>
-    Effect.withFiber((fiber): ReturnType<typeof submitAllOf> => {
-      const request = fiber.getRef(CurrentKeyedRequest)
-      if (!isTraced(fiber)) return submitAllOf(submissions, request)
-      const queues = new Set(submissions.map(({ queue, type }) => queue ?? types.get(type)?.queue))
-      const [first = "unknown"] = queues
-      const queue = queues.size === 1 ? first : "several"
-      const attributes = {
-        ...messagingAttributes("send", queue, undefined),
-        "messaging.batch.message_count": submissions.length,
-      }
-      return sent(queue, attributes, (span) => submitAllOf(submissions.map(within(span)), request))
-    })
-
-  const submitAll = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
-    const now = yield* Clock.currentTimeMillis
-    const { inOrder, jobs } = yield* prepareBatch(submissions, services, now)
-    const enqueued = yield* enqueueAll(inOrder, now)
-    if (inOrder === jobs) return enqueued
-    const places = new Map(inOrder.map(({ id }, place) => [id, place]))
-    return jobs.map(({ id }) => enqueued[places.get(id)!]!)
-  })
-
-  /** For a keyed request, which has ids of its own and may have done this before. */
-  const submitKeyed = Effect.fnUntraced(function* (
-    submissions: ReadonlyArray<Submission>,
-    request: KeyedRequest,
-    submit: (named: ReadonlyArray<Submission>) => Effect.Effect<ReadonlyArray<Enqueued>, SubmitError>,
-  ) {
-    const now = yield* Clock.currentTimeMillis
-    const named = submissions.map((submission) => ({
-      ...submission,
-      id: submission.id ?? request.ids.next("job", now),
-      queue: submission.queue ?? types.get(submission.type)?.queue,
-    }))
-    const again = againOf(request)
-    const recalled = again && (yield* recallSubmission({ journal, store }, again, named))
-    return recalled ?? (yield* toItsEnd(submit(named)))
-  })
-
-  const enqueueAll = Effect.fnUntraced(function* (jobs: ReadonlyArray<NewJob>, now: number) {
-    const byQueue = Map.groupBy(jobs, (job) => job.spec.queue)
-    const [first] = byQueue
-    if (first === undefined) return []
-    const [queue, all] = first
-    if (byQueue.size === 1) return yield* (yield* actors.of(queue)).enqueueAll(all)
-    return yield* enqueueInSeveral([...byQueue.keys()], jobs, now)
-  })
-
-  /**
-   * Fresh streams have no other writer, so a batch for several queues is appended here, and their actors take notice,
-   * whether or not the caller is still there. A drain that is decided while the append is under way does not stop it.
-   */
-  const enqueueInSeveral = Effect.fnUntraced(function* (
-    names: ReadonlyArray<string>,
-    jobs: ReadonlyArray<NewJob>,
-    now: number,
-  ) {
-    const concerned = new Map<string, QueueActor>()
-    for (const name of names) {
-      const actor = yield* actors.of(name)
-      yield* actor.settled
-      concerned.set(name, actor)
-    }
-    const isDraining = (queue: string) => concerned.get(queue)!.isDraining
-    const enqueued = yield* enqueueAcross({ journal, store, isDraining }, jobs, now)
-    for (const actor of concerned.values()) actor.notice()
-    if (observer.hears("enqueued")) {
-      const taken = new Set(enqueued.filter(({ deduplicated }) => !deduplicated).map(({ id }) => id))
-      for (const { id, spec } of jobs)
-        if (taken.has(id)) observer.tell("enqueued", { queue: spec.queue, type: spec.type })
-    }
-    if (jobs.some(({ spec }) => spec.depends_on !== undefined)) teller.blocked()
-    return enqueued
-  }, Effect.uninterruptible)
+  const { submit, submitBatch } = submitter({ journal, store, ids, types, actors, teller, observer })
 
   const command = <A, Refusal extends JobConflict>(
     id: string,
@@ -504,22 +357,3 @@ const make = Effect.fnUntraced(function* (options: Parameters<typeof Queue.layer
     quiesce: Effect.sync(() => actors.quiesce()),
   })
 })
-
-/** In the span of whoever submits. */
-const sent = <A, E>(
-  queue: string,
-  attributes: Readonly<Record<string, unknown>>,
-  send: (span: Tracer.Span) => Effect.Effect<A, E>,
-): Effect.Effect<A, E> => Effect.useSpan(`send ${queue}`, { kind: "producer", attributes }, send)
-
-/** The submission as part of a span, which attempts will be under. */
-const within =
-  (span: Tracer.Span) =>
-  (submission: Submission): Submission => ({
-    ...submission,
-    metadata: { ...submission.metadata, traceparent: TraceParent.format(span) },
-  })
-
-/** The moment by the fiber's clock, without a step of its own. */
-const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number =>
-  fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
