@@ -1,12 +1,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Exit, Layer } from "effect"
-import { HttpRouter, HttpServer } from "effect/http"
-import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
-import { Authorization } from "../../src/http/Authorization.ts"
-import { Contract, contract } from "../../src/http/Contract.ts"
-import { Authenticator, InvalidApiKey } from "../../src/security/Authenticator.ts"
+import { Effect, Exit } from "effect"
+import { start } from "./GuardedRoute.ts"
 import { call, layer as TestServer, slugOf } from "./TestApi.ts"
-import { keyedRecords } from "../support/KeyedRecords.ts"
 
 layer(TestServer(), { excludeTestServices: true })(
   "a guarded route answers only to those who may call it",
@@ -82,24 +77,9 @@ layer(TestServer(), { excludeTestServices: true })(
 describe("a guarded route that forgot its scopes", () => {
   it.effect("does not start", () =>
     Effect.gen(function* () {
-      const group = HttpApiGroup.make("forgetful")
-        .add(HttpApiEndpoint.get("get", "/x"))
-        .middleware(Authorization)
-      const api = contract(HttpApi.make("forgetful").add(group))
-      const routes = HttpApiBuilder.layer(api).pipe(
-        Layer.provide(
-          HttpApiBuilder.group(api, "forgetful", (handlers) => handlers.handle("get", () => Effect.void)),
-        ),
-        Layer.provide([Authorization.layer, Contract.layer]),
-        Layer.provide(keyedRecords),
-        Layer.provide(
-          Layer.succeed(Authenticator, { authenticate: () => Effect.fail(new InvalidApiKey({})) }),
-        ),
-        Layer.provide(HttpServer.layerServices),
-      )
-      const exit = yield* Effect.exit(Effect.scoped(HttpRouter.toHttpEffect(routes)))
+      const exit = yield* start({})
       assert.isTrue(Exit.isFailure(exit))
-      assert.include(String(exit), "forgetful.get is behind Authorization")
+      assert.include(String(exit), "probing.get is behind Authorization")
     }),
   )
 })

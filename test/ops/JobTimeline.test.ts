@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { rmSync } from "node:fs"
-import { join } from "node:path"
 import { type JobEvent, jobEventTypes } from "../../src/jobs/JobEvents.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import { archiveBeside } from "../../src/journal/SqliteJournal.ts"
@@ -11,9 +10,8 @@ import { history, jobIdOf, jobStreamsOf } from "../../src/ops/JobHistory.ts"
 import { JobTimeline, type TimelineEntry } from "../../src/ops/JobTimeline.ts"
 import { entryJson, entryLines, type Paint, PLAIN, summaryLines } from "../../src/ops/TimelineText.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
-import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import { settle } from "../support/Turns.ts"
-import { archiveJob, damageEvents, JOB, journalAt, START, writeSample } from "./SampleJournal.ts"
+import { archiveJob, damageEvents, JOB, journalAt, sample, START } from "./SampleJournal.ts"
 
 const OTHER_JOB = "job_01k8w3e5r7fm2vx9q4ztd6yhb9"
 const MINUTE = 60_000
@@ -347,11 +345,6 @@ describe("the id of a job", () => {
 })
 
 describe("the history of a job", () => {
-  const sample = Effect.gen(function* () {
-    const filename = join(yield* temporaryFolder, "sample.db")
-    yield* writeSample(filename)
-    return filename
-  })
   const tagsOf = Stream.runFold(
     () => [] as ReadonlyArray<string>,
     (tags, { recorded }: TimelineEntry) => [...tags, recorded.event._tag],

@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import { rmSync } from "node:fs"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Project } from "../../src/domain/projects/Project.ts"
 import type { InlineProjection } from "../../src/journal/InlineProjection.ts"
@@ -14,7 +13,6 @@ import { type EventModel, verify } from "../../src/ops/Verify.ts"
 import { Migrations } from "../../src/sqlite/Migrations.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
-import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import {
   archiveJob,
   beginAsync,
@@ -22,28 +20,21 @@ import {
   damageEvents,
   damages,
   journalAt,
+  faultsOf,
   model,
   PROJECT,
   projectionTables,
   projectsAt,
   rowsOf,
   withDatabase,
-  writeSample,
+  sample,
   writeSnapshot,
 } from "./SampleJournal.ts"
 
 const PROGRAM = fileURLToPath(new URL("./RebuildProcess.ts", import.meta.url))
 
-const sample = Effect.gen(function* () {
-  const filename = join(yield* temporaryFolder, "sample.db")
-  yield* writeSample(filename)
-  return filename
-})
-
 const rebuildFile = (filename: string, by: EventModel = model) =>
   Effect.flatMap(DatabaseFile.openOwned(filename), (database) => rebuild(database, by)).pipe(Effect.scoped)
-
-const faultsOf = (filename: string) => Effect.map(verify({ filename, model }), ({ faults }) => faults)
 
 /** Every table wrong in every way that it can be. */
 const ruin = (filename: string) => {

@@ -2,6 +2,8 @@
  * A database with at least one row in every projection table, and ways to damage it behind the journal's back.
  */
 import { Effect, Layer } from "effect"
+import { closeSync, openSync, writeSync } from "node:fs"
+import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Project, ProjectBehavior, ProjectLive } from "../../src/domain/projects/Project.ts"
 import { ActorSystem } from "../../src/actor/ActorSystem.ts"
@@ -14,9 +16,11 @@ import { JournalArchive } from "../../src/journal/Archiving.ts"
 import { Journal } from "../../src/journal/Journal.ts"
 import * as SqliteJournal from "../../src/journal/SqliteJournal.ts"
 import { foldFromBeginning } from "../../src/ops/HistoryFold.ts"
-import type { EventModel } from "../../src/ops/Verify.ts"
+import type { Fault } from "../../src/ops/Findings.ts"
+import { type EventModel, verify } from "../../src/ops/Verify.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { enqueued } from "../jobs/JobHistories.ts"
+import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import { databaseAt } from "../support/TestDatabase.ts"
 
 export const model: EventModel = {
@@ -155,6 +159,24 @@ export const writeSample = (filename: string) =>
     yield* foldAsync(filename)
   }).pipe(Effect.provide(journalAt(filename)), Effect.orDie)
 
+/** The sample in a file of a folder of its own. */
+export const sample = Effect.gen(function* () {
+  const filename = join(yield* temporaryFolder, "sample.db")
+  yield* writeSample(filename)
+  return filename
+})
+
+/** What is wrong with a database by its events. */
+export const faultsOf = (filename: string) => Effect.map(verify({ filename, model }), ({ faults }) => faults)
+
+/** `check subject count` of each. */
+export const namesOf = (faults: ReadonlyArray<Fault>) =>
+  faults.map(({ check, count, subject }) => `${check} ${subject} ${count}`)
+
+/** `check`, subject, count and how many were spelled out, of each. */
+export const countsOf = (faults: ReadonlyArray<Fault>) =>
+  faults.map(({ check, count, examples, subject }) => [check, subject, count, examples.length])
+
 /** Changes the sample's project so often that it has a snapshot. */
 export const writeSnapshot = (filename: string) =>
   Effect.gen(function* () {
@@ -175,6 +197,24 @@ export const withDatabase = <A>(filename: string, use: (database: DatabaseSync) 
 /** Runs SQL that no part of the system would. */
 export const damage = (filename: string, sql: string): void =>
   withDatabase(filename, (database) => database.exec(sql))
+
+/** Tags so many positions, from 1000 on, that are of no job. */
+export const damageTags = (filename: string, count: number): void =>
+  damage(
+    filename,
+    `WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < ${999 + count})
+     INSERT INTO job_tags SELECT 'made up', i FROM n`,
+  )
+
+/** Writes over some bytes of a file, which then is no tree of pages any more. */
+export const overwrite = (filename: string, from: number, bytes: number): void => {
+  const file = openSync(filename, "r+")
+  try {
+    writeSync(file, Buffer.alloc(bytes, 0xa5), 0, bytes, from)
+  } finally {
+    closeSync(file)
+  }
+}
 
 /** Removes or changes events, which the journal itself refuses. */
 export const damageEvents = (filename: string, sql: string): void =>

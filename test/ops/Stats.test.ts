@@ -1,17 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { rmSync, statSync } from "node:fs"
-import { join } from "node:path"
 import { archiveBeside } from "../../src/journal/SqliteJournal.ts"
 import { stats } from "../../src/ops/Stats.ts"
-import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
-import { archiveJob, START, withDatabase, writeSample } from "./SampleJournal.ts"
-
-const sample = Effect.gen(function* () {
-  const filename = join(yield* temporaryFolder, "sample.db")
-  yield* writeSample(filename)
-  return filename
-})
+import { archiveJob, sample, START, withDatabase } from "./SampleJournal.ts"
 
 const look = (filename: string) => stats({ filename, archive: archiveBeside(filename) })
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { openSync, readdirSync, rmSync, statSync, writeSync, closeSync } from "node:fs"
+import { readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Journal } from "../../src/journal/Journal.ts"
@@ -12,33 +12,28 @@ import { enqueued } from "../jobs/JobHistories.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
 import {
   archiveJob,
+  countsOf,
   damage,
   damageEvents,
   damages,
+  damageTags,
   JOB,
   journalAt,
   model,
+  namesOf,
+  overwrite,
   PROJECT,
   projectionTables,
   rowsOf,
+  sample,
   withDatabase,
-  writeSample,
   writeSnapshot,
 } from "./SampleJournal.ts"
-
-const sample = Effect.gen(function* () {
-  const filename = join(yield* temporaryFolder, "sample.db")
-  yield* writeSample(filename)
-  return filename
-})
 
 const look = (filename: string) => verify({ filename, model })
 
 /** `check subject count` of every fault. */
-const faultsOf = (filename: string) =>
-  Effect.map(look(filename), ({ faults }) =>
-    faults.map(({ check, count, subject }) => `${check} ${subject} ${count}`),
-  )
+const faultsOf = (filename: string) => Effect.map(look(filename), ({ faults }) => namesOf(faults))
 
 const examplesOf = (filename: string) =>
   Effect.map(look(filename), ({ faults }) => faults.flatMap(({ examples }) => examples))
@@ -119,16 +114,9 @@ describe("verifying a database", () => {
   it.effect("counts what is wrong, however much it is, and spells out a few", () =>
     Effect.gen(function* () {
       const filename = yield* sample
-      damage(
-        filename,
-        `WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 2999)
-         INSERT INTO job_tags SELECT 'tag', i FROM n`,
-      )
+      damageTags(filename, 2_000)
       const { faults } = yield* look(filename)
-      assert.deepStrictEqual(
-        faults.map(({ count, examples, subject }) => [subject, count, examples.length]),
-        [["job_tags", 2_000, 5]],
-      )
+      assert.deepStrictEqual(countsOf(faults), [["table", "job_tags", 2_000, 5]])
     }).pipe(Effect.scoped),
   )
 
@@ -238,9 +226,7 @@ describe("verifying a database", () => {
           "rootpage"
         ] as number
       })
-      const file = openSync(filename, "r+")
-      writeSync(file, Buffer.alloc(4_096, 0x5a), 0, 4_096, (page - 1) * 4_096)
-      closeSync(file)
+      overwrite(filename, (page - 1) * 4_096, 4_096)
       const { faults } = yield* look(filename)
       assert.deepStrictEqual(
         faults.map(({ check }) => check),

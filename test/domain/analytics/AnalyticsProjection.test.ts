@@ -5,8 +5,7 @@ import { join } from "node:path"
 import { Journal } from "../../../src/journal/Journal.ts"
 import * as DatabaseFile from "../../../src/ops/DatabaseFile.ts"
 import { rebuild } from "../../../src/ops/Rebuild.ts"
-import { verify } from "../../../src/ops/Verify.ts"
-import { model } from "../../ops/SampleJournal.ts"
+import { faultsOf, model } from "../../ops/SampleJournal.ts"
 import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
 import { forAll } from "../../support/Property.ts"
 import {
@@ -23,8 +22,6 @@ import {
 
 const rebuildFile = (filename: string) =>
   Effect.flatMap(DatabaseFile.openOwned(filename), (database) => rebuild(database, model)).pipe(Effect.scoped)
-
-const faultsOf = (filename: string) => Effect.map(verify({ filename, model }), ({ faults }) => faults)
 
 const databaseFile = Effect.map(temporaryFolder, (folder) => join(folder, "test.db"))
 

@@ -6,9 +6,8 @@ import { sweep } from "../../../src/domain/analytics/AnalyticsRetention.ts"
 import { Journal } from "../../../src/journal/Journal.ts"
 import * as DatabaseFile from "../../../src/ops/DatabaseFile.ts"
 import { rebuild } from "../../../src/ops/Rebuild.ts"
-import { verify } from "../../../src/ops/Verify.ts"
 import { enqueued } from "../../jobs/JobHistories.ts"
-import { model } from "../../ops/SampleJournal.ts"
+import { faultsOf, model } from "../../ops/SampleJournal.ts"
 import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
 import { caughtUp, DAY, HOUR, journalAt, projector, rowsOf, START } from "./AnalyticsFixture.ts"
 
@@ -31,8 +30,6 @@ const enqueue = (ago: number, queues: number) =>
 const ages = (filename: string, table: string) => [
   ...new Set(rowsOf(filename)[table]!.map(({ start }) => Math.round((NOW - (start as number)) / DAY))),
 ]
-
-const faultsOf = (filename: string) => Effect.map(verify({ filename, model }), ({ faults }) => faults)
 
 describe("old analytics", () => {
   it.effect("go, hours before days, and neither a rebuild nor a late projection brings them back", () =>

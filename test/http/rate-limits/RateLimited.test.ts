@@ -1,19 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
-import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpRouter, HttpServerResponse } from "effect/http"
 import { join } from "node:path"
-import { Authorization, requireScopes } from "../../../src/http/Authorization.ts"
-import { Contract, contract } from "../../../src/http/Contract.ts"
+import { requireScopes } from "../../../src/http/Authorization.ts"
 import { LimitsStore } from "../../../src/http/rate-limits/LimitsStore.ts"
 import { PROBES } from "../../../src/http/rate-limits/Policy.ts"
 import { limitedAs, limitedRoutes } from "../../../src/http/rate-limits/RateLimited.ts"
 import * as RateLimits from "../../../src/http/rate-limits/RateLimits.ts"
-import { Authenticator, InvalidApiKey } from "../../../src/security/Authenticator.ts"
 import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
 import { type Answer, call, layer as cachedApi, Library } from "../CachedApi.ts"
+import { start } from "../GuardedRoute.ts"
 import { serve } from "../PlainServer.ts"
-import { keyedRecords } from "../../support/KeyedRecords.ts"
 
 const limits = Layer.unwrap(
   Effect.map(temporaryFolder, (folder) =>
@@ -153,23 +150,7 @@ for (const way of ["short", "whole"] as const) {
 describe("a guarded endpoint that declares the share of an open one", () => {
   it.effect("does not start", () =>
     Effect.gen(function* () {
-      const group = HttpApiGroup.make("probing")
-        .add(HttpApiEndpoint.get("get", "/x").annotateMerge(requireScopes()))
-        .middleware(Authorization)
-        .annotateMerge(limitedAs(PROBES))
-      const api = contract(HttpApi.make("probing").add(group))
-      const routes = HttpApiBuilder.layer(api).pipe(
-        Layer.provide(
-          HttpApiBuilder.group(api, "probing", (handlers) => handlers.handle("get", () => Effect.void)),
-        ),
-        Layer.provide([Authorization.layer, Contract.layer]),
-        Layer.provide(keyedRecords),
-        Layer.provide(
-          Layer.succeed(Authenticator, { authenticate: () => Effect.fail(new InvalidApiKey({})) }),
-        ),
-        Layer.provide(HttpServer.layerServices),
-      )
-      const exit = yield* Effect.exit(Effect.scoped(HttpRouter.toHttpEffect(routes)))
+      const exit = yield* start({ route: requireScopes(), group: limitedAs(PROBES) })
       assert.isTrue(Exit.isFailure(exit))
       assert.include(String(exit), "probing.get is limitedAs(probes)")
     }),

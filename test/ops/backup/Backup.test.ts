@@ -20,16 +20,17 @@ import { Journal } from "../../../src/journal/Journal.ts"
 import { archiveBeside } from "../../../src/journal/SqliteJournal.ts"
 import { type BackupOptions, takeBackup } from "../../../src/ops/backup/Backup.ts"
 import { type RestoreOptions, restoreBackup } from "../../../src/ops/backup/Restore.ts"
-import { verify } from "../../../src/ops/Verify.ts"
 import { Ownership } from "../../../src/sqlite/Ownership.ts"
 import { SqliteClient } from "../../../src/sqlite/SqliteClient.ts"
 import { enqueued } from "../../jobs/JobHistories.ts"
+import { verify } from "../../../src/ops/Verify.ts"
 import { temporaryFolder } from "../../sqlite/TemporaryFolder.ts"
 import {
   archiveJob,
   damage,
   JOB,
   journalAt,
+  faultsOf,
   model,
   START,
   withDatabase,
@@ -64,8 +65,6 @@ const restore = (folder: string, filename: string, options: Partial<RestoreOptio
 
 const eventsOf = (filename: string) =>
   withDatabase(filename, (db) => db.prepare("SELECT * FROM events ORDER BY position").all())
-
-const faultsOf = (filename: string) => Effect.map(verify({ filename, model }), ({ faults }) => faults)
 
 const complete = (stream: string, at: number) =>
   Effect.flatMap(Journal, (journal) =>
