@@ -1,8 +1,11 @@
 import { DatabaseSync } from "node:sqlite"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { dataFolder, start } from "../support/ServerProcess.ts"
+
+const HASTY_MAIN = fileURLToPath(new URL("./HastyMain.ts", import.meta.url))
 
 interface Health {
   readonly status: string
@@ -15,7 +18,7 @@ describe("/health and /ready", () => {
     () =>
       Effect.gen(function* () {
         const dataDir = yield* dataFolder
-        const { client } = yield* start({ dataDir })
+        const { client } = yield* start({ dataDir, main: HASTY_MAIN })
         const well = yield* client.get("/health")
         assert.deepStrictEqual([well.status, well.json<Health>().status], [200, "healthy"], well.text)
         assert.strictEqual(well.headers.get("content-type"), "application/health+json")
