@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { readdirSync, rmSync, statSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Journal } from "../../src/journal/Journal.ts"
 import { archiveBeside } from "../../src/journal/SqliteJournal.ts"
@@ -37,6 +36,24 @@ const faultsOf = (filename: string) => Effect.map(look(filename), ({ faults }) =
 
 const examplesOf = (filename: string) =>
   Effect.map(look(filename), ({ faults }) => faults.flatMap(({ examples }) => examples))
+
+/** While the scope is open, all that is temporary goes to one folder, where others leave nothing; answers what is in it. */
+const onlyTemporaryFolder = Effect.gen(function* () {
+  const folder = yield* temporaryFolder
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = process.env["TMPDIR"]
+      process.env["TMPDIR"] = folder
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        if (before === undefined) delete process.env["TMPDIR"]
+        else process.env["TMPDIR"] = before
+      }),
+  )
+  return () => readdirSync(folder)
+})
 
 describe("verifying a database", () => {
   it.effect("finds nothing wrong with one that only the journal has written to", () =>
@@ -254,8 +271,7 @@ describe("verifying a database", () => {
   it.live("sees one moment of a database that is being written to, and leaves nothing behind", () =>
     Effect.gen(function* () {
       const filename = yield* sample
-      const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith("renderowl-verify-"))
-      const before = new Set(leftovers())
+      const leftovers = yield* onlyTemporaryFolder
       const wal = `${filename}-wal`
       const result = yield* Effect.gen(function* () {
         const journal = yield* Journal
@@ -281,10 +297,7 @@ describe("verifying a database", () => {
       assert.isAbove(heads[2]!, heads[0]!)
       assert.isAtLeast(result.head, heads[2]!)
       assert.isAbove(result.walBytes, 0)
-      assert.deepStrictEqual(
-        leftovers().filter((name) => !before.has(name)),
-        [],
-      )
+      assert.deepStrictEqual(leftovers(), [])
     }).pipe(Effect.scoped),
   )
 })

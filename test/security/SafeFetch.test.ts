@@ -48,18 +48,19 @@ const dns = (zone: Zone) => {
 }
 
 /** A real server at the allowed address, or at another; it and its connections end with the scope. */
-const serve = (
+const listen = (
   server: Net.Server,
   address = ALLOWED,
   port = 0,
-): Effect.Effect<number, never, Scope.Scope> => {
+): Effect.Effect<number, Error, Scope.Scope> => {
   const sockets = new Set<Net.Socket>()
   server.on("connection", (socket) => {
     socket.on("error", () => {})
     sockets.add(socket)
   })
   return Effect.acquireRelease(
-    Effect.callback<number>((resume) => {
+    Effect.callback<number, Error>((resume) => {
+      server.once("error", (error) => resume(Effect.fail(error)))
       server.listen(port, address, () => resume(Effect.succeed((server.address() as Net.AddressInfo).port)))
     }),
     () =>
@@ -69,6 +70,15 @@ const serve = (
       }),
   )
 }
+
+const serve = (server: Net.Server) => Effect.orDie(listen(server))
+
+/** Two at one port: the first may be reached. A port that is free at one address may be taken at the other: then another one. */
+const serveBoth = (allowed: () => Net.Server, forbidden: () => Net.Server) =>
+  Effect.suspend(() => Effect.tap(listen(allowed()), (port) => listen(forbidden(), FORBIDDEN, port))).pipe(
+    Effect.retry({ times: 10 }),
+    Effect.orDie,
+  )
 
 /** A server that speaks as it likes: the text is sent when a request has come in. */
 const serveRaw = (text: string, end = true) =>
@@ -301,8 +311,10 @@ describe("DNS rebinding", () => {
         if (request.url === "/again") response.writeHead(302, { location: "/end" }).end()
         else response.end(name)
       })
-    const port = yield* serve(server("allowed"))
-    yield* serve(server("forbidden"), FORBIDDEN, port)
+    const port = yield* serveBoth(
+      () => server("allowed"),
+      () => server("forbidden"),
+    )
     return { hits, port }
   })
 
@@ -360,8 +372,10 @@ describe("redirects", () => {
       else if (request.url === "/loop") response.writeHead(302, { location: "/loop" }).end()
       else request.pipe(response)
     }
-    const port = yield* serve(Http.createServer(handler))
-    yield* serve(Http.createServer(handler), FORBIDDEN, port)
+    const port = yield* serveBoth(
+      () => Http.createServer(handler),
+      () => Http.createServer(handler),
+    )
     const { layer } = dns({
       "a.renderowl.dev": [ALLOWED],
       "b.renderowl.dev": [ALLOWED],
