@@ -151,26 +151,3 @@ describe("db archive", () => {
     60_000,
   )
 })
-
-describe("the age of ARCHIVE_AFTER", () => {
-  it.live(
-    "is a duration of a minute or more, or never",
-    () =>
-      Effect.gen(function* () {
-        const dataDir = yield* dataFolder
-        yield* Effect.forEach(
-          ["soon", "1 second", "-30 days", "Infinity", "30"],
-          (age) =>
-            Effect.map(run(["serve"], { dataDir, env: { ARCHIVE_AFTER: age } }), (ended) =>
-              refused(ended, /^renderowl: a setting is wrong: .*"ARCHIVE_AFTER"/),
-            ),
-          { concurrency: 2 },
-        )
-        for (const age of ["never", "30 days"]) {
-          const server = yield* start({ dataDir, env: { ARCHIVE_AFTER: age } })
-          assert.strictEqual((yield* server.process.end("SIGTERM")).code, 0)
-        }
-      }).pipe(Effect.scoped),
-    60_000,
-  )
-})
