@@ -11,7 +11,6 @@ import type { Synchronous } from "../../src/sqlite/SqliteDatabase.ts"
 import type { Mode, Told } from "./LoadProtocol.ts"
 
 const PROGRAM = fileURLToPath(new URL("./LoadProcess.ts", import.meta.url))
-const COMPILE_CACHE = fileURLToPath(new URL("../../node_modules/.cache/renderowl-tests", import.meta.url))
 
 export interface Life {
   readonly told: ReadonlyArray<Told>
@@ -49,7 +48,7 @@ export const live = ({
       // Without the cache when files are traced: its own are none of the test's.
       env: {
         PATH: process.env["PATH"],
-        ...(under.length === 0 ? { NODE_COMPILE_CACHE: COMPILE_CACHE } : {}),
+        ...(under.length === 0 ? { NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] } : {}),
       },
     })
     const told: Array<Told> = []

@@ -11,6 +11,12 @@ export const forAll = <A, E>(
   Effect.promise(() =>
     fc.assert(
       fc.asyncProperty(arbitrary, (value) => Effect.runPromise(property(value))),
-      { numRuns: options.runs ?? 50, interruptAfterTimeLimit: 20_000, markInterruptAsFailure: false },
+      {
+        numRuns: options.runs ?? 50,
+        interruptAfterTimeLimit: 20_000,
+        markInterruptAsFailure: false,
+        // What went wrong, beside the values it went wrong with.
+        includeErrorInReport: true,
+      },
     ),
   )

@@ -14,8 +14,6 @@ import { Client } from "./Client.ts"
 /** The entry point of this repository. */
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 
-const COMPILE_CACHE = fileURLToPath(new URL("../../node_modules/.cache/renderowl-tests", import.meta.url))
-
 /** The process ended before it served anything; `stderr` is what it said about that. */
 export class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", {
   code: Schema.NullOr(Schema.Number),
@@ -65,8 +63,7 @@ export class RenderOwlProcess {
         VIDEO_ENCODER: "wasm",
         // What tests send without credentials in a second is more than anonymous callers have by default.
         ANONYMOUS_TIER: "enterprise",
-        // A third off every start (measured); keyed by the content of the files.
-        NODE_COMPILE_CACHE: COMPILE_CACHE,
+        NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
         ...env,
       },
     })
