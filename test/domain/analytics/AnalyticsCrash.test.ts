@@ -14,7 +14,7 @@ import { journalAt, referenceRows, rowsOf, START } from "./AnalyticsFixture.ts"
 
 const PROGRAM = fileURLToPath(new URL("./ProjectorProcess.ts", import.meta.url))
 /** So many that it takes dozens of transactions: each job has a queue of its own, and so rows of its own. */
-const JOBS = 4_000
+const JOBS = 2_000
 const TOGETHER = 50
 const KILLS = 4
 /** Whoever opens a database first after a kill repairs it, and holds it meanwhile. */
