@@ -12,7 +12,8 @@ export default defineConfig({
     env: {
       NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/renderowl-tests", import.meta.url)),
     },
-    testTimeout: 30_000,
+    // For what hangs: on a busy machine the starts of a few processes take long.
+    testTimeout: 60_000,
     hookTimeout: 30_000,
     // Many tests wait for processes, disks and clocks: with one more than there are cores somebody is always at work.
     maxWorkers: Math.max(2, availableParallelism()) + 1,

@@ -676,7 +676,7 @@ describe("every route that changes something", () => {
           }
         }),
       ),
-    60_000,
+    120_000,
   )
 
   test.live(
@@ -725,7 +725,7 @@ describe("every route that changes something", () => {
           }
         }),
       ),
-    60_000,
+    120_000,
   )
 
   test.live(
@@ -773,7 +773,7 @@ describe("every route that changes something", () => {
           assert.strictEqual(other.problem, "idempotency-key-reused")
         }),
       ),
-    60_000,
+    120_000,
   )
 
   test.live(
@@ -806,7 +806,7 @@ describe("every route that changes something", () => {
           assert.strictEqual(keyedEvents(dataDir), before)
         }),
       ),
-    60_000,
+    120_000,
   )
 
   test.live(
@@ -833,7 +833,7 @@ describe("every route that changes something", () => {
             assert.strictEqual((yield* send(client, request, key)).text, first.text)
         }),
       ),
-    60_000,
+    120_000,
   )
 
   test.live(
@@ -859,6 +859,6 @@ describe("every route that changes something", () => {
           assert.strictEqual(keyedEvents(dataDir), 1)
         }),
       ),
-    60_000,
+    120_000,
   )
 })

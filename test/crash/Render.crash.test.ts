@@ -111,6 +111,6 @@ describe("a render whose server is killed again and again", () => {
         assert.strictEqual(output.bytes.length, render.output?.bytes)
         assert.isFalse(existsSync(join(dataDir, "renders", ".work", render.job_id)))
       }).pipe(Effect.scoped),
-    60_000,
+    120_000,
   )
 })
