@@ -54,6 +54,12 @@ describe("a setting that cannot be", () => {
     ],
     [{ INTERNAL_SECRET: "whsec_short" }, '24 to 64 bytes in base64 at ["INTERNAL_SECRET"]'],
     [{ INTERNAL_SECRET: "not a secret at all" }, '24 to 64 bytes in base64 at ["INTERNAL_SECRET"]'],
+    [
+      { ALERT_WEBHOOK_URL: "http://10.0.0.1:9093/alerts" },
+      'needed with ALERT_WEBHOOK_URL at ["ALERT_WEBHOOK_SECRET"]',
+    ],
+    [{ ALERT_WEBHOOK_URL: "alerts.example.com", ALERT_WEBHOOK_SECRET: SECRET }, '"ALERT_WEBHOOK_URL"'],
+    [{ ALERT_WEBHOOK_SECRET: "whsec_c2hvcnQ=" }, '24 to 64 bytes in base64 at ["ALERT_WEBHOOK_SECRET"]'],
     [{ INTERNAL_SECRET: `${SECRET},` }, '24 to 64 bytes in base64 at ["INTERNAL_SECRET"]'],
   ] as ReadonlyArray<readonly [Env, string]>)("is not shown: %o", ([env, message]) =>
     Effect.gen(function* () {
