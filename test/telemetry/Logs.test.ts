@@ -115,8 +115,10 @@ describe("the log of a server", () => {
         for await (const _ of socket);
       })
       yield* process.end("SIGTERM")
+      // A disk that is slow has warnings of its own.
+      const requests = linesOf(process).filter(({ message }) => String(message).includes("request"))
       assert.deepStrictEqual(
-        linesOf(process).map(({ level, message }) => `${level} ${message}`),
+        requests.map(({ level, message }) => `${level} ${message}`),
         ["warn slow request: POST /v1/jobs 202"],
       )
     }).pipe(Effect.scoped),

@@ -60,7 +60,7 @@ export const authenticatorLayer = Layer.effect(
       authenticate: (credential, presentation) => {
         const text = Redacted.value(credential)
         if (text.includes(TOKEN_SEPARATOR)) return tokens.verify(credential, presentation.now)
-        const hash = ApiKeyFormat.hash(credential)
+        const hash = hashOf(credential)
         const known = recognised.get(hash)
         if (known !== undefined) return admit(known, presentation)
         return ApiKeyFormat.isWellFormed(text)
@@ -70,6 +70,18 @@ export const authenticatorLayer = Layer.effect(
     })
   }),
 )
+
+/** Of credentials that come again and again over their connection: a hash takes longer than all the rest. */
+const hashes = new WeakMap<Redacted.Redacted<string>, string>()
+
+const hashOf = (credential: Redacted.Redacted<string>): string => {
+  let hash = hashes.get(credential)
+  if (hash === undefined) {
+    hash = ApiKeyFormat.hash(credential)
+    hashes.set(credential, hash)
+  }
+  return hash
+}
 
 /** Between the parts of a token; in no key. */
 const TOKEN_SEPARATOR = "."
