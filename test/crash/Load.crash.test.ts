@@ -102,7 +102,8 @@ describe("a process that is killed while it takes and runs jobs", () => {
             )
             if (!told.some(({ _tag }) => ACKNOWLEDGEMENTS.has(_tag))) early++
             assert.deepStrictEqual(
-              told.filter(({ _tag }) => _tag === "Refused"),
+              // Some expire within 10 ms: on a busy machine that is before they can be taken.
+              told.filter((line) => line._tag === "Refused" && line.reason !== "AlreadyExpired"),
               [],
               where,
             )
