@@ -3,7 +3,18 @@
  * late or too much, turns every failure into a problem, and puts the common headers on every answer. It knows nothing about
  * routes beyond their methods, and it is on the hot path: no schema runs here unless something went wrong.
  */
-import { Cause, Context, Effect, type Fiber, Layer, References, Scope, Tracer, type Types } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Effect,
+  type Fiber,
+  Layer,
+  References,
+  Scope,
+  Tracer,
+  type Types,
+} from "effect"
 import {
   Headers,
   HttpPlatform,
@@ -27,7 +38,7 @@ import { completeResponse } from "./ProblemResponse.ts"
 import { quotaHeaders } from "./rate-limits/QuotaHeaders.ts"
 import { gauge } from "../telemetry/Instruments.ts"
 import { CurrentObserver, type Observer } from "../telemetry/Observer.ts"
-import { isTracing } from "../telemetry/Tracing.ts"
+import { CurrentRequestTracer, type RequestTracer } from "../telemetry/Tracing.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
 import {
   InvalidRequestProblem,
@@ -85,6 +96,7 @@ export const layer = (
           arrivals: yield* Arrivals.make,
           drain: yield* Drain,
           observer: yield* CurrentObserver,
+          tracer: yield* CurrentRequestTracer,
           base: yield* ProblemBase,
           platform: yield* HttpPlatform.HttpPlatform,
           table,
@@ -115,6 +127,8 @@ interface Edge extends Omit<EdgeOptions, "admission"> {
   readonly arrivals: Arrivals
   readonly drain: Drain["Service"]
   readonly observer: Observer
+  /** `undefined`: requests are not traced. */
+  readonly tracer: RequestTracer | undefined
   readonly base: string
   readonly platform: HttpPlatform.HttpPlatform["Service"]
   readonly table: RouteTable
@@ -124,6 +138,8 @@ interface Edge extends Omit<EdgeOptions, "admission"> {
 interface Exchange {
   readonly request: Request
   readonly identity: RequestIdentity.RequestIdentity
+  /** Where it is traced. */
+  readonly span: Tracer.Span | undefined
   /** `undefined` when the request names a version that is not there. */
   readonly route: VersionRoute.VersionRoute | undefined
   readonly scope: Scope.Scope
@@ -138,16 +154,19 @@ const make =
     Effect.withFiber((fiber) => {
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
       const startedAt = isDispatched(request) ? performance.now() : edge.arrivals.now()
-      const span = spanOf(fiber)
-      const isUnrecorded = span === undefined && isTracing(fiber)
-      const identity = RequestIdentity.fromHeaders(request.headers, span, isUnrecorded)
+      const { tracer } = edge
+      const identity = RequestIdentity.fromHeaders(request.headers, request.url, tracer)
+      const span =
+        tracer !== undefined && identity.sampled
+          ? tracer.begin(request, identity, fiber.getRef(Clock.Clock).currentTimeNanosUnsafe())
+          : undefined
       const choice = edge.versions.choose(request.url, request.headers)
       const route = choice === undefined ? undefined : VersionRoute.find(choice, request.method, edge)
       const scope = Context.getUnsafe(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
-      const exchange: Exchange = { request, identity, route, scope, fiber, startedAt }
+      const exchange: Exchange = { request, identity, span, route, scope, fiber, startedAt }
       // As in HttpRouter: the root of the request restores the context of its fiber.
       const context = contextOf(fiber.context, exchange)
-      fiber.setContext(isUnrecorded ? Context.add(context, References.TracerEnabled, false) : context)
+      fiber.setContext(tracer === undefined ? context : tracedBy(span, context))
 
       const preflight = route && answerPreflight(edge, request, route)
       if (preflight !== undefined) return send(edge, exchange, preflight)
@@ -192,6 +211,12 @@ const contextOf = (
     }),
   )
 }
+
+/** Whatever is traced while a request is worked on is under its span; where it is not recorded, nothing is. */
+const tracedBy = (span: Tracer.Span | undefined, context: Context.Context<never>): Context.Context<never> =>
+  span === undefined
+    ? Context.add(context, References.TracerEnabled, false)
+    : Context.add(context, Tracer.ParentSpan, span)
 
 const answerPreflight = (
   { cors, table, versions }: Edge,
@@ -342,9 +367,6 @@ const overloaded = (what: "requests" | "streams") =>
     detail: what === "requests" ? "Too many requests at a time." : "Too many streams at a time.",
     retry_after: OVERLOAD_PAUSE_SECONDS,
   })
-
-const spanOf = (fiber: Fiber.Fiber<unknown, unknown>): Tracer.AnySpan | undefined =>
-  Context.getOrUndefined(fiber.context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
 
 const pathOf = (url: string): string => {
   const end = url.search(/[?#]/)

@@ -4,9 +4,10 @@
  *
  * @source https://www.w3.org/TR/trace-context/ ; the `X-Trace-*` headers are accepted when `traceparent` is absent
  */
-import { Context, type Fiber, Option, Tracer } from "effect"
+import { Context, type Fiber, Option } from "effect"
 import { type Headers, HttpTraceContext } from "effect/http"
-import { randomFillSync } from "node:crypto"
+import { randomHex } from "../telemetry/RandomHex.ts"
+import type { RequestTracer } from "../telemetry/Tracing.ts"
 
 /** The identity of one request; ids are lower-case hexadecimal, `requestId` is a token of at most 128 characters. */
 export interface RequestIdentity {
@@ -38,59 +39,33 @@ const requestIdPattern = /^[\w.:+/=@-]{1,128}$/
 const traceIdPattern = /^(?!0{32})[0-9a-f]{32}$/
 const spanIdPattern = /^(?!0{16})[0-9a-f]{16}$/
 
-/** Random bytes are drawn from the system 8 KiB at a time: a request needs 40, and a draw costs more than 40 bytes do. */
-const RANDOM_POOL_BYTES = 8192
+/** 16 for the trace, 8 for the span, and 16 for the request. */
 const RANDOM_BYTES_PER_REQUEST = 40
-const pool = Buffer.alloc(RANDOM_POOL_BYTES)
-let used = RANDOM_POOL_BYTES
 
-const randomHex = (): string => {
-  if (used + RANDOM_BYTES_PER_REQUEST > RANDOM_POOL_BYTES) {
-    randomFillSync(pool)
-    used = 0
-  }
-  const start = used
-  used += RANDOM_BYTES_PER_REQUEST
-  return pool.toString("hex", start, used)
-}
-
-/**
- * Makes the identity. `span` is the tracer's server span, when one is recorded; its ids win. `isTracing`: where there is none, the
- * request is not recorded, and nobody who works for it should be.
- */
+/** Makes the identity. Where requests are traced, `tracer` says whether this one, at this address, is recorded. */
 export const fromHeaders = (
   headers: Headers.Headers,
-  span: Tracer.AnySpan | undefined,
-  isTracing = false,
+  url = "",
+  tracer?: RequestTracer | undefined,
 ): RequestIdentity => {
-  const random = randomHex()
+  const random = randomHex(RANDOM_BYTES_PER_REQUEST)
   const given = headers["x-request-id"]
   const requestId = given !== undefined && requestIdPattern.test(given) ? given : `req_${random.slice(48)}`
-  if (span !== undefined) {
-    const parent = span._tag === "Span" ? Option.getOrUndefined(span.parent) : undefined
-    return {
-      requestId,
-      traceId: span.traceId,
-      spanId: span.spanId,
-      parentSpanId: parent?.spanId,
-      sampled: span.sampled,
-      principal: undefined,
-    }
-  }
   const caller = callerSpan(headers)
+  const traceId = caller?.traceId ?? random.slice(0, 32)
   return {
     requestId,
-    traceId: caller?.traceId ?? random.slice(0, 32),
+    traceId,
     spanId: random.slice(32, 48),
     parentSpanId: caller?.spanId,
-    sampled: !isTracing && (caller?.sampled ?? true),
+    sampled: tracer?.isRecorded(url, traceId, caller?.sampled) ?? caller?.sampled ?? true,
     principal: undefined,
   }
 }
 
 /** An identity for an answer to something that never became a request. */
 export const anonymous = (): RequestIdentity => {
-  const random = randomHex()
+  const random = randomHex(RANDOM_BYTES_PER_REQUEST)
   return {
     requestId: `req_${random.slice(48)}`,
     traceId: random.slice(0, 32),

@@ -2,7 +2,7 @@
  * Tells the observer of each request, once: when its answer goes out, or when the last of a streamed answer has. It stands at the
  * edge, so what was refused there is told as well.
  */
-import { Context, Effect, type Fiber, Scope } from "effect"
+import { Context, Effect, type Fiber, Scope, type Tracer } from "effect"
 import { HttpRouter, type HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { IncomingMessage } from "node:http"
 import type { Observer } from "../telemetry/Observer.ts"
@@ -15,6 +15,7 @@ const CLIENT_CLOSED_REQUEST = 499
 export interface ReportedExchange {
   readonly request: HttpServerRequest.HttpServerRequest
   readonly identity: RequestIdentity
+  readonly span: Tracer.Span | undefined
   readonly fiber: Fiber.Fiber<unknown, unknown>
   readonly scope: Scope.Scope
   /** By `performance.now()`. */
@@ -28,7 +29,7 @@ export const report = (
   response: HttpServerResponse.HttpServerResponse,
 ): void => {
   if (!observer.hears("request")) return
-  const { fiber, identity, request, scope, startedAt } = exchange
+  const { fiber, identity, request, scope, span, startedAt } = exchange
   // One that a request of a batch stands for has the connection of the batch, or none.
   const { socket } = request.source as { readonly socket: IncomingMessage["socket"] | undefined }
   const answeredAt = performance.now()
@@ -51,6 +52,7 @@ export const report = (
       requestId,
       traceId,
       spanId,
+      span,
     })
   }
   if (request.method === "HEAD" || body._tag === "Empty") return finished(undefined, 0)

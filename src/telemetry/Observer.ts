@@ -26,6 +26,8 @@ export interface FinishedRequest {
   readonly requestId: string
   readonly traceId: string
   readonly spanId: string
+  /** Where it is traced; whoever made the span ends it. */
+  readonly span: Tracer.Span | undefined
 }
 
 /** How an attempt may end, as people are told. */

@@ -3,6 +3,7 @@
  * of OpenTelemetry is loaded, and whoever would make a span makes none: see {@link isTraced}.
  */
 import { Config, Context, Effect, type Fiber, Layer, References, Schema, Tracer } from "effect"
+import type { HttpServerRequest } from "effect/http"
 import * as TraceParent from "./TraceParent.ts"
 
 /** Which traces are recorded: of those that begin here, or of all (without `parentbased_`). */
@@ -80,8 +81,35 @@ export const layer = (settings: TracingSettings | undefined, options: TracingOpt
         ),
       )
 
+/** What a request is in its trace. */
+export interface RequestIds {
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId: string | undefined
+}
+
+/** Makes the spans of requests, which end when the observer is told of the request. */
+export interface RequestTracer {
+  /**
+   * Whether a request is recorded: decided before anything is made for it, as most of the cost of tracing is in spans. `caller`
+   * says whether the caller's own span is recorded; `undefined`: it has none.
+   */
+  readonly isRecorded: (url: string, traceId: string, caller: boolean | undefined) => boolean
+  readonly begin: (
+    request: HttpServerRequest.HttpServerRequest,
+    ids: RequestIds,
+    startTime: bigint,
+  ) => Tracer.Span
+}
+
+/** Of what is being built; `undefined`: requests are not traced. */
+export const CurrentRequestTracer = Context.Reference<RequestTracer | undefined>(
+  "renderowl/telemetry/CurrentRequestTracer",
+  { defaultValue: () => undefined },
+)
+
 /** Whether spans are exported at all. */
-export const isTracing = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+const isTracing = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
 
 /** Whether anybody would see a span that is made here: not within a request that is not recorded. */

@@ -1,0 +1,194 @@
+/**
+ * What a collector is sent: spans as an `ExportTraceServiceRequest` of OTLP. The official serializer goes over everything twice
+ * and makes objects of every id, at 2 to 4 µs a span, which was half of what traces cost; this one takes a quarter of that.
+ * What it writes is checked by tests with code generated from the published definitions.
+ *
+ * @source https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto
+ */
+import type { AttributeValue, Attributes, HrTime, Link, SpanContext } from "@opentelemetry/api"
+import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
+import { ProtobufWriter } from "./ProtobufWriter.ts"
+
+/** Field numbers × 8 + wire type (0 varint, 1 fixed64, 2 with a length, 5 fixed32). */
+const VARINT = 0
+const FIXED64 = 1
+const LENGTH = 2
+const FIXED32 = 5
+const tag = (field: number, wire: number): number => field * 8 + wire
+
+const REQUEST_RESOURCE_SPANS = tag(1, LENGTH)
+const RESOURCE_SPANS_RESOURCE = tag(1, LENGTH)
+const RESOURCE_SPANS_SCOPE_SPANS = tag(2, LENGTH)
+const RESOURCE_ATTRIBUTES = tag(1, LENGTH)
+const SCOPE_SPANS_SCOPE = tag(1, LENGTH)
+const SCOPE_SPANS_SPANS = tag(2, LENGTH)
+const SCOPE_NAME = tag(1, LENGTH)
+const SCOPE_VERSION = tag(2, LENGTH)
+const SPAN_TRACE_ID = tag(1, LENGTH)
+const SPAN_ID = tag(2, LENGTH)
+const SPAN_TRACE_STATE = tag(3, LENGTH)
+const SPAN_PARENT_ID = tag(4, LENGTH)
+const SPAN_NAME = tag(5, LENGTH)
+const SPAN_KIND = tag(6, VARINT)
+const SPAN_START = tag(7, FIXED64)
+const SPAN_END = tag(8, FIXED64)
+const SPAN_ATTRIBUTES = tag(9, LENGTH)
+const SPAN_DROPPED_ATTRIBUTES = tag(10, VARINT)
+const SPAN_EVENTS = tag(11, LENGTH)
+const SPAN_DROPPED_EVENTS = tag(12, VARINT)
+const SPAN_LINKS = tag(13, LENGTH)
+const SPAN_DROPPED_LINKS = tag(14, VARINT)
+const SPAN_STATUS = tag(15, LENGTH)
+const SPAN_FLAGS = tag(16, FIXED32)
+const EVENT_TIME = tag(1, FIXED64)
+const EVENT_NAME = tag(2, LENGTH)
+const EVENT_ATTRIBUTES = tag(3, LENGTH)
+const EVENT_DROPPED_ATTRIBUTES = tag(4, VARINT)
+const LINK_TRACE_ID = tag(1, LENGTH)
+const LINK_SPAN_ID = tag(2, LENGTH)
+const LINK_TRACE_STATE = tag(3, LENGTH)
+const LINK_ATTRIBUTES = tag(4, LENGTH)
+const LINK_DROPPED_ATTRIBUTES = tag(5, VARINT)
+const LINK_FLAGS = tag(6, FIXED32)
+const STATUS_MESSAGE = tag(2, LENGTH)
+const STATUS_CODE = tag(3, VARINT)
+const KEY = tag(1, LENGTH)
+const VALUE = tag(2, LENGTH)
+const STRING_VALUE = tag(1, LENGTH)
+const BOOL_VALUE = tag(2, VARINT)
+const INT_VALUE = tag(3, VARINT)
+const DOUBLE_VALUE = tag(4, FIXED64)
+const ARRAY_VALUE = tag(5, LENGTH)
+const ARRAY_VALUES = tag(1, LENGTH)
+
+/** Whether the parent is in another process is known, and that it is. */
+const HAS_IS_REMOTE = 0x100
+const IS_REMOTE = 0x200
+
+/** Bytes that the length of a span takes, of all spans of a scope, and of a request. */
+const SPAN_ROOM = 2
+const SPANS_ROOM = 3
+
+/** Kept between requests: one is made at a time, within a turn. */
+const writer = new ProtobufWriter()
+
+/** The request that tells a collector of these spans. */
+export const encode = (spans: ReadonlyArray<ReadableSpan>): Uint8Array => {
+  writer.reset()
+  for (const [resource, scopes] of grouped(spans)) {
+    const resourceSpans = writer.begin(REQUEST_RESOURCE_SPANS, SPANS_ROOM)
+    const start = writer.begin(RESOURCE_SPANS_RESOURCE)
+    writeAttributes(RESOURCE_ATTRIBUTES, resource.attributes)
+    writer.end(start)
+    for (const [scope, own] of scopes) {
+      const scopeSpans = writer.begin(RESOURCE_SPANS_SCOPE_SPANS, SPANS_ROOM)
+      const start = writer.begin(SCOPE_SPANS_SCOPE)
+      writer.text(SCOPE_NAME, scope.name)
+      if (scope.version !== undefined) writer.text(SCOPE_VERSION, scope.version)
+      writer.end(start)
+      for (const span of own) writeSpan(span)
+      writer.end(scopeSpans, SPANS_ROOM)
+    }
+    writer.end(resourceSpans, SPANS_ROOM)
+  }
+  return writer.written()
+}
+
+type Resource = ReadableSpan["resource"]
+type Scope = ReadableSpan["instrumentationScope"]
+
+const grouped = (spans: ReadonlyArray<ReadableSpan>) => {
+  const resources = new Map<Resource, Map<Scope, Array<ReadableSpan>>>()
+  for (const span of spans) {
+    let scopes = resources.get(span.resource)
+    if (scopes === undefined) resources.set(span.resource, (scopes = new Map()))
+    const own = scopes.get(span.instrumentationScope)
+    if (own === undefined) scopes.set(span.instrumentationScope, [span])
+    else own.push(span)
+  }
+  return resources
+}
+
+const writeSpan = (span: ReadableSpan): void => {
+  const { parentSpanContext } = span
+  const { spanId, traceFlags, traceId, traceState } = span.spanContext()
+  const start = writer.begin(SCOPE_SPANS_SPANS, SPAN_ROOM)
+  writer.hex(SPAN_TRACE_ID, traceId)
+  writer.hex(SPAN_ID, spanId)
+  if (traceState !== undefined) writer.text(SPAN_TRACE_STATE, traceState.serialize())
+  if (parentSpanContext !== undefined) writer.hex(SPAN_PARENT_ID, parentSpanContext.spanId)
+  writer.text(SPAN_NAME, span.name)
+  // The definitions have one for "unspecified" before those of the API.
+  writer.unsigned(SPAN_KIND, span.kind + 1)
+  writeTime(SPAN_START, span.startTime)
+  writeTime(SPAN_END, span.endTime)
+  writeAttributes(SPAN_ATTRIBUTES, span.attributes)
+  writeCount(SPAN_DROPPED_ATTRIBUTES, span.droppedAttributesCount)
+  for (const event of span.events) {
+    const start = writer.begin(SPAN_EVENTS)
+    writeTime(EVENT_TIME, event.time)
+    writer.text(EVENT_NAME, event.name)
+    if (event.attributes !== undefined) writeAttributes(EVENT_ATTRIBUTES, event.attributes)
+    writeCount(EVENT_DROPPED_ATTRIBUTES, event.droppedAttributesCount)
+    writer.end(start)
+  }
+  writeCount(SPAN_DROPPED_EVENTS, span.droppedEventsCount)
+  for (const link of span.links) writeLink(link)
+  writeCount(SPAN_DROPPED_LINKS, span.droppedLinksCount)
+  const { code, message } = span.status
+  if (code !== 0) {
+    const start = writer.begin(SPAN_STATUS)
+    if (message !== undefined) writer.text(STATUS_MESSAGE, message)
+    writer.unsigned(STATUS_CODE, code)
+    writer.end(start)
+  }
+  writer.fixed32(SPAN_FLAGS, flagsOf(traceFlags, parentSpanContext))
+  writer.end(start, SPAN_ROOM)
+}
+
+const writeLink = ({ attributes, context, droppedAttributesCount }: Link): void => {
+  const start = writer.begin(SPAN_LINKS)
+  writer.hex(LINK_TRACE_ID, context.traceId)
+  writer.hex(LINK_SPAN_ID, context.spanId)
+  if (context.traceState !== undefined) writer.text(LINK_TRACE_STATE, context.traceState.serialize())
+  if (attributes !== undefined) writeAttributes(LINK_ATTRIBUTES, attributes)
+  writeCount(LINK_DROPPED_ATTRIBUTES, droppedAttributesCount)
+  writer.fixed32(LINK_FLAGS, flagsOf(context.traceFlags, context))
+  writer.end(start)
+}
+
+const flagsOf = (traceFlags: number, parent: SpanContext | undefined): number =>
+  traceFlags | HAS_IS_REMOTE | (parent?.isRemote === true ? IS_REMOTE : 0)
+
+/** None is what a reader takes a field for that is not there. */
+const writeCount = (tag: number, count: number | undefined): void => {
+  if (count !== undefined && count > 0) writer.unsigned(tag, count)
+}
+
+const writeAttributes = (tag: number, attributes: Attributes): void => {
+  for (const name in attributes) {
+    const value = attributes[name]
+    if (value === undefined) continue
+    const start = writer.begin(tag)
+    writer.text(KEY, name)
+    writeValue(VALUE, value)
+    writer.end(start)
+  }
+}
+
+const writeValue = (tag: number, value: AttributeValue | null | undefined): void => {
+  const start = writer.begin(tag)
+  if (typeof value === "string") writer.text(STRING_VALUE, value)
+  else if (typeof value === "boolean") writer.unsigned(BOOL_VALUE, value ? 1 : 0)
+  else if (typeof value === "number") {
+    if (Number.isSafeInteger(value)) writer.int64(INT_VALUE, value)
+    else writer.double(DOUBLE_VALUE, value)
+  } else if (Array.isArray(value)) {
+    const start = writer.begin(ARRAY_VALUE)
+    for (const member of value) writeValue(ARRAY_VALUES, member)
+    writer.end(start)
+  }
+  writer.end(start)
+}
+
+const writeTime = (tag: number, [seconds, nanos]: HrTime): void => writer.nanos(tag, seconds, nanos)
