@@ -99,11 +99,13 @@ export interface DatabaseOperation {
   readonly parent: Tracer.AnySpan | undefined
 }
 
-/** Spans that were sent to the collector. */
+/** Spans that were sent to the collector, or were not. */
 export interface ExportedSpans {
   readonly spans: number
-  /** False: it did not take them, and they are lost. */
+  /** False: they are lost, as it did not take them. */
   readonly ok: boolean
+  /** They are lost as too many were waiting already. */
+  readonly isQueueFull?: true
 }
 
 /** What is told, and to whom. */

@@ -1,12 +1,12 @@
 /**
  * Traces by OpenTelemetry: loaded only when they are exported. Effect's bridge makes spans of what happens now and then, and those
- * of each request and each job are recorded by less; the official processor and exporter take both. A collector that is slow
+ * of each request and each job are recorded by less; the official exporter sends both. A collector that is slow
  * or gone costs spans, never a request: spans wait in a bounded queue, and the stop waits for them no longer than
  * {@link FLUSH_MS_MAX}.
  */
 import * as OtelTracer from "@effect/opentelemetry/OtelTracer"
 import * as Resource from "@effect/opentelemetry/Resource"
-import { BasicTracerProvider, BatchSpanProcessor, type SpanProcessor } from "@opentelemetry/sdk-trace-base"
+import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import { Clock, Context, Effect, Layer, Option, Tracer } from "effect"
 import { HttpMiddleware } from "effect/http"
 import { CurrentObserver } from "./Observer.ts"
@@ -15,47 +15,58 @@ import { makeExporter } from "./otlp/Exporter.ts"
 import { newTraceId, RecordedSpan, type SpanSink } from "./otlp/RecordedSpan.ts"
 import { finishRequest, requestTracer } from "./otlp/RequestSpans.ts"
 import { type IsSampled, isSampledBy, samplerOf } from "./otlp/Sampling.ts"
+import { SpanQueue } from "./otlp/SpanQueue.ts"
 import { CurrentRequestTracer, type TracingOptions, type TracingSettings } from "./Tracing.ts"
 
 /** How long the stop waits for the last spans to leave. */
 const FLUSH_MS_MAX = 2_000
-const SCOPE = { name: "renderowl" }
+/** What all spans are said to be made by. */
+const SCOPE = "renderowl"
 
 /** Where all spans go when they have ended. */
 class Spans extends Context.Service<
   Spans,
-  { readonly sink: SpanSink; readonly processor: SpanProcessor; readonly isSampled: IsSampled }
+  { readonly sink: SpanSink; readonly queue: SpanQueue; readonly isSampled: IsSampled }
 >()("renderowl/telemetry/OpenTelemetry/Spans") {}
 
-const spans = (settings: TracingSettings) =>
+const spans = (settings: TracingSettings, { version }: TracingOptions) =>
   Layer.effect(
     Spans,
     Effect.gen(function* () {
-      const resource = yield* Resource.Resource
-      const exporter = yield* makeExporter
-      const processor = yield* Effect.acquireRelease(
-        Effect.sync(() => new BatchSpanProcessor(exporter)),
-        (processor) =>
-          Effect.promise(() => processor.shutdown().catch(() => {})).pipe(
+      const of = { resource: yield* Resource.Resource, instrumentationScope: { name: SCOPE, version } }
+      const exporter = yield* makeExporter(settings.batches.timeoutMs)
+      const observer = yield* CurrentObserver
+      const queue = yield* Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new SpanQueue(settings.batches, of, exporter, () =>
+              observer.tell("spans", { spans: 1, ok: false, isQueueFull: true }),
+            ),
+        ),
+        (queue) =>
+          Effect.promise(() => queue.shutdown().catch(() => {})).pipe(
             Effect.interruptible,
             Effect.timeoutOption(FLUSH_MS_MAX),
           ),
       )
       return {
-        sink: { resource, scope: SCOPE, take: (span) => processor.onEnd(span) },
-        processor,
+        sink: { ...of, take: (span) => queue.onEnd(span) },
+        queue,
         isSampled: isSampledBy(settings),
       }
     }),
   )
 
-const provider = Layer.effect(
-  OtelTracer.OtelTracerProvider,
-  Effect.gen(function* () {
-    const resource = yield* Resource.Resource
-    const { isSampled, processor } = yield* Spans
-    return new BasicTracerProvider({ resource, sampler: samplerOf(isSampled), spanProcessors: [processor] })
-  }),
+/** The SDK's, for Effect's bridge. */
+const sdkTracer = Layer.effect(
+  OtelTracer.OtelTracer,
+  Effect.map(Spans, ({ isSampled, queue, sink: { resource } }) =>
+    new BasicTracerProvider({
+      resource,
+      sampler: samplerOf(isSampled),
+      spanProcessors: [queue],
+    }).getTracer(SCOPE),
+  ),
 )
 
 /**
@@ -113,9 +124,8 @@ export const layer = (settings: TracingSettings, options: TracingOptions): Layer
     // The edge has a span of its own for each request: Effect's looks at each header and parses the address.
     Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true),
   ).pipe(
-    Layer.provide(OtelTracer.layerTracer),
-    Layer.provide(provider),
-    Layer.provide(spans(settings)),
+    Layer.provide(sdkTracer),
+    Layer.provide(spans(settings, options)),
     Layer.provide(
       Resource.layerFromEnv({
         ...(isNamedByEnvironment() ? {} : { "service.name": options.service }),

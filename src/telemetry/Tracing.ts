@@ -21,6 +21,19 @@ export interface TracingSettings {
   readonly sampler: (typeof SAMPLERS)[number]
   /** Of the traces, for the samplers that take a share. */
   readonly ratio: number
+  readonly batches: BatchSettings
+}
+
+/** How spans wait until they are sent. */
+export interface BatchSettings {
+  /** Spans that are sent at a time. */
+  readonly batchMax: number
+  /** Spans that wait; what comes beyond is dropped. */
+  readonly queueMax: number
+  /** How long a span waits for others, in milliseconds. */
+  readonly delayMs: number
+  /** How long a batch may take, in milliseconds. */
+  readonly timeoutMs: number
 }
 
 export interface TracingOptions {
@@ -36,13 +49,29 @@ const PROTOCOL = "http/protobuf"
 const Protocol = Schema.Literals([PROTOCOL])
 const Sampler = Schema.Literals(SAMPLERS)
 const Ratio = Schema.FiniteFromString.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
+const Whole = Schema.FiniteFromString.pipe(
+  Schema.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 1_000_000 })),
+)
 const TracesExporter = Schema.Literals(["otlp", "none"])
+
+const whole = (name: string, otherwise: number) => Config.withDefault(Config.schema(Whole, name), otherwise)
+
+/** With the defaults of the standard. */
+const batches = Config.map(
+  Config.all({
+    batchMax: whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+    queueMax: whole("OTEL_BSP_MAX_QUEUE_SIZE", 2_048),
+    delayMs: whole("OTEL_BSP_SCHEDULE_DELAY", 5_000),
+    timeoutMs: whole("OTEL_BSP_EXPORT_TIMEOUT", 30_000),
+  }),
+  (given): BatchSettings => ({ ...given, batchMax: Math.min(given.batchMax, given.queueMax) }),
+)
 
 const endpoint = (name: string) => Config.option(Config.schema(Schema.URLFromString, name))
 
 /**
  * How traces are to be exported: where an endpoint is named or the exporter is, and nothing turns it off; otherwise not at all. What
- * else there is (headers, time limits, batches, the resource) the SDK reads by itself.
+ * else there is (headers, time limits, the resource) the SDK reads by itself.
  *
  * @source https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
  */
@@ -59,13 +88,22 @@ export const settings = Config.map(
     ),
     sampler: Config.withDefault(Config.schema(Sampler, "OTEL_TRACES_SAMPLER"), "parentbased_always_on"),
     ratio: Config.withDefault(Config.schema(Ratio, "OTEL_TRACES_SAMPLER_ARG"), 1),
+    batches,
   }),
-  ({ endpoint, exporter, isDisabled, ratio, sampler, tracesEndpoint }): TracingSettings | undefined => {
+  ({
+    batches,
+    endpoint,
+    exporter,
+    isDisabled,
+    ratio,
+    sampler,
+    tracesEndpoint,
+  }): TracingSettings | undefined => {
     const isWanted =
       exporter._tag === "Some"
         ? exporter.value === "otlp"
         : endpoint._tag === "Some" || tracesEndpoint._tag === "Some"
-    return isWanted && !isDisabled ? { sampler, ratio } : undefined
+    return isWanted && !isDisabled ? { sampler, ratio, batches } : undefined
   },
 )
 

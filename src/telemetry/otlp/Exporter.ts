@@ -1,52 +1,61 @@
 /**
- * The official exporter of OTLP over HTTP, with its settings, retries and time limits, but for the serializer: see
- * {@link encode}. A collector that is slow or gone costs spans, and now and then a line in the log.
+ * The official exporter of OTLP over HTTP, with its settings, retries and time limits, but for the serializer: batches
+ * come as the bytes that are sent. A collector that is slow or gone costs spans, and now and then a line in the log.
  */
 import {
   convertLegacyHttpOptions,
   createOtlpHttpExportDelegate,
 } from "@opentelemetry/otlp-exporter-base/node-http"
 import { OTLPExporterBase } from "@opentelemetry/otlp-exporter-base"
-import { ProtobufTraceSerializer, TraceExporterMetricsHelper } from "@opentelemetry/otlp-transformer"
-import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
+import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import { Clock, Effect } from "effect"
 import { CurrentObserver } from "../Observer.ts"
-import { makeConventional } from "./Conventions.ts"
-import { EndedSpan } from "./RecordedSpan.ts"
-import { encode } from "./TraceRequest.ts"
+import type { BatchExporter, SpanBatch } from "./SpanQueue.ts"
 
 /** A collector that is down stays down for a while: it is said once in this time. */
 const FAILURE_INTERVAL_MS = 60_000
-
-const serializer = {
-  serializeRequest: encode,
-  deserializeResponse: (body: Uint8Array) => ProtobufTraceSerializer.deserializeResponse(body),
-}
+/** As the SDK numbers results. */
+const EXPORTED = 0
 
 /** Told how many spans were sent, and why they were not taken, if they were not. */
 type OnExport = (spans: number, error: unknown) => void
 
-class TraceExporter extends OTLPExporterBase<Array<ReadableSpan>> implements SpanExporter {
+class Exporter extends OTLPExporterBase<SpanBatch> implements BatchExporter {
   readonly #onExport: OnExport
+  readonly #timeoutMs: number
 
-  constructor(onExport: OnExport) {
+  /** After `timeoutMs` it is not waited for any longer, and what was sent counts as lost. */
+  constructor(onExport: OnExport, timeoutMs: number) {
     super(
       createOtlpHttpExportDelegate(
         convertLegacyHttpOptions({}, "TRACES", "v1/traces", { "Content-Type": "application/x-protobuf" }),
-        serializer,
+        {
+          serializeRequest: ({ request }: SpanBatch) => request,
+          deserializeResponse: (body: Uint8Array) => ProtobufTraceSerializer.deserializeResponse(body),
+        },
         "otlp_http_span_exporter",
-        TraceExporterMetricsHelper,
+        { name: "span", countItems: ({ spans }: SpanBatch) => spans },
         undefined,
       ),
     )
     this.#onExport = onExport
+    this.#timeoutMs = timeoutMs
   }
 
-  override export(spans: Array<ReadableSpan>, done: Parameters<SpanExporter["export"]>[1]): void {
-    for (const span of spans) if (!(span instanceof EndedSpan)) makeConventional(span)
-    super.export(spans, (result) => {
-      this.#onExport(spans.length, result.error)
-      done(result)
+  send(batch: SpanBatch): Promise<void> {
+    return new Promise((resolve) => {
+      let isOver = false
+      const over = (error: unknown) => {
+        if (isOver) return
+        isOver = true
+        clearTimeout(timer)
+        this.#onExport(batch.spans, error)
+        resolve()
+      }
+      const timer = setTimeout(() => over(new Error("the collector takes too long")), this.#timeoutMs).unref()
+      this.export(batch, ({ code, error }) =>
+        over(code === EXPORTED ? undefined : (error ?? new Error("not exported"))),
+      )
     })
   }
 }
@@ -59,9 +68,8 @@ const exportReport = Effect.gen(function* () {
   let saidAt = Number.NEGATIVE_INFINITY
   let lost = 0
   return (spans: number, error: unknown) => {
-    const ok = error === undefined
-    observer.tell("spans", { spans, ok })
-    if (ok) return
+    observer.tell("spans", { spans, ok: error === undefined })
+    if (error === undefined) return
     lost += spans
     const now = clock.currentTimeMillisUnsafe()
     if (now - saidAt < FAILURE_INTERVAL_MS) return
@@ -71,7 +79,5 @@ const exportReport = Effect.gen(function* () {
   }
 })
 
-export const makeExporter: Effect.Effect<SpanExporter> = Effect.map(
-  exportReport,
-  (onExport) => new TraceExporter(onExport),
-)
+export const makeExporter = (timeoutMs: number): Effect.Effect<BatchExporter> =>
+  Effect.map(exportReport, (onExport) => new Exporter(onExport, timeoutMs))

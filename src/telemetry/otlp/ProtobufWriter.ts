@@ -5,7 +5,6 @@
  * @source https://protobuf.dev/programming-guides/encoding/
  */
 
-const INITIAL_BYTES = 256 * 1024
 /** What is written of a text at most, in bytes, for each of its UTF-16 code units. */
 const BYTES_PER_CODE_UNIT = 3
 /** Texts so short have a length of one byte whatever is in them. */
@@ -28,18 +27,36 @@ const sizeOfVarint = (value: number): number => {
 }
 
 export class ProtobufWriter {
-  #bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES)
-  #view = new DataView(this.#bytes.buffer)
+  #bytes: Buffer
+  #view: DataView
   #at = 0
+
+  /** It grows where this is not enough. */
+  constructor(initialBytes: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(initialBytes)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
 
   /** Forgets what was written; the memory is used again. */
   reset(): void {
     this.#at = 0
   }
 
-  /** A copy of what was written. */
-  written(): Uint8Array {
-    return Uint8Array.prototype.slice.call(this.#bytes, 0, this.#at)
+  /** Bytes that were written. */
+  get length(): number {
+    return this.#at
+  }
+
+  /** What was written, until the next write or reset. */
+  get written(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at)
+  }
+
+  /** Bytes that are what is written already. */
+  raw(bytes: Uint8Array): void {
+    this.#reserve(bytes.length)
+    this.#bytes.set(bytes, this.#at)
+    this.#at += bytes.length
   }
 
   /** Where something stands that {@link end} is told of. The tag is field number × 8 + 2. `room`: bytes that its length probably takes. */

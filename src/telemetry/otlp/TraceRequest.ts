@@ -65,51 +65,65 @@ const ARRAY_VALUES = tag(1, LENGTH)
 const HAS_IS_REMOTE = 0x100
 const IS_REMOTE = 0x200
 
-/** Bytes that the length of a span takes, of all spans of a scope, and of a request. */
+/** Bytes that the length of a span takes, and of what all spans are in. */
 const SPAN_ROOM = 2
 const SPANS_ROOM = 3
-
-/** Kept between requests: one is made at a time, within a turn. */
-const writer = new ProtobufWriter()
-
-/** The request that tells a collector of these spans. */
-export const encode = (spans: ReadonlyArray<ReadableSpan>): Uint8Array => {
-  writer.reset()
-  for (const [resource, scopes] of grouped(spans)) {
-    const resourceSpans = writer.begin(REQUEST_RESOURCE_SPANS, SPANS_ROOM)
-    const start = writer.begin(RESOURCE_SPANS_RESOURCE)
-    writeAttributes(RESOURCE_ATTRIBUTES, resource.attributes)
-    writer.end(start)
-    for (const [scope, own] of scopes) {
-      const scopeSpans = writer.begin(RESOURCE_SPANS_SCOPE_SPANS, SPANS_ROOM)
-      const start = writer.begin(SCOPE_SPANS_SCOPE)
-      writer.text(SCOPE_NAME, scope.name)
-      if (scope.version !== undefined) writer.text(SCOPE_VERSION, scope.version)
-      writer.end(start)
-      for (const span of own) writeSpan(span)
-      writer.end(scopeSpans, SPANS_ROOM)
-    }
-    writer.end(resourceSpans, SPANS_ROOM)
-  }
-  return writer.written()
-}
+const SPAN_BYTES = 300
+const HEAD_BYTES = 1024
 
 type Resource = ReadableSpan["resource"]
 type Scope = ReadableSpan["instrumentationScope"]
 
-const grouped = (spans: ReadonlyArray<ReadableSpan>) => {
-  const resources = new Map<Resource, Map<Scope, Array<ReadableSpan>>>()
-  for (const span of spans) {
-    let scopes = resources.get(span.resource)
-    if (scopes === undefined) resources.set(span.resource, (scopes = new Map()))
-    const own = scopes.get(span.instrumentationScope)
-    if (own === undefined) scopes.set(span.instrumentationScope, [span])
-    else own.push(span)
+/** A request in the making, to which spans are added as they end: none of them is kept. Its memory is used for the next. */
+export class TraceRequest {
+  readonly #resource: Uint8Array
+  readonly #scope: Uint8Array
+  readonly #spans: ProtobufWriter
+  #count = 0
+
+  /** All spans are of this resource and scope, whatever they say themselves. `spans`: how many there will be. */
+  constructor(resource: Resource, scope: Scope, spans: number) {
+    this.#spans = new ProtobufWriter(spans * SPAN_BYTES)
+    const writer = new ProtobufWriter(HEAD_BYTES)
+    const resourceStart = writer.begin(RESOURCE_SPANS_RESOURCE)
+    writeAttributes(writer, RESOURCE_ATTRIBUTES, resource.attributes)
+    writer.end(resourceStart)
+    this.#resource = new Uint8Array(writer.written)
+    writer.reset()
+    const scopeStart = writer.begin(SCOPE_SPANS_SCOPE)
+    writer.text(SCOPE_NAME, scope.name)
+    if (scope.version !== undefined) writer.text(SCOPE_VERSION, scope.version)
+    writer.end(scopeStart)
+    this.#scope = new Uint8Array(writer.written)
   }
-  return resources
+
+  /** Spans that were added. */
+  get count(): number {
+    return this.#count
+  }
+
+  add(span: ReadableSpan): void {
+    this.#count++
+    writeSpan(this.#spans, span)
+  }
+
+  /** The request as it is sent; the next one begins. */
+  take(): Uint8Array {
+    const writer = new ProtobufWriter(HEAD_BYTES + this.#spans.length)
+    const resourceSpans = writer.begin(REQUEST_RESOURCE_SPANS, SPANS_ROOM)
+    writer.raw(this.#resource)
+    const scopeSpans = writer.begin(RESOURCE_SPANS_SCOPE_SPANS, SPANS_ROOM)
+    writer.raw(this.#scope)
+    writer.raw(this.#spans.written)
+    writer.end(scopeSpans, SPANS_ROOM)
+    writer.end(resourceSpans, SPANS_ROOM)
+    this.#spans.reset()
+    this.#count = 0
+    return writer.written
+  }
 }
 
-const writeSpan = (span: ReadableSpan): void => {
+const writeSpan = (writer: ProtobufWriter, span: ReadableSpan): void => {
   const { parentSpanContext } = span
   const { spanId, traceFlags, traceId, traceState } = span.spanContext()
   const start = writer.begin(SCOPE_SPANS_SPANS, SPAN_ROOM)
@@ -120,21 +134,21 @@ const writeSpan = (span: ReadableSpan): void => {
   writer.text(SPAN_NAME, span.name)
   // The definitions have one for "unspecified" before those of the API.
   writer.unsigned(SPAN_KIND, span.kind + 1)
-  writeTime(SPAN_START, span.startTime)
-  writeTime(SPAN_END, span.endTime)
-  writeAttributes(SPAN_ATTRIBUTES, span.attributes)
-  writeCount(SPAN_DROPPED_ATTRIBUTES, span.droppedAttributesCount)
+  writeTime(writer, SPAN_START, span.startTime)
+  writeTime(writer, SPAN_END, span.endTime)
+  writeAttributes(writer, SPAN_ATTRIBUTES, span.attributes)
+  writeCount(writer, SPAN_DROPPED_ATTRIBUTES, span.droppedAttributesCount)
   for (const event of span.events) {
     const start = writer.begin(SPAN_EVENTS)
-    writeTime(EVENT_TIME, event.time)
+    writeTime(writer, EVENT_TIME, event.time)
     writer.text(EVENT_NAME, event.name)
-    if (event.attributes !== undefined) writeAttributes(EVENT_ATTRIBUTES, event.attributes)
-    writeCount(EVENT_DROPPED_ATTRIBUTES, event.droppedAttributesCount)
+    if (event.attributes !== undefined) writeAttributes(writer, EVENT_ATTRIBUTES, event.attributes)
+    writeCount(writer, EVENT_DROPPED_ATTRIBUTES, event.droppedAttributesCount)
     writer.end(start)
   }
-  writeCount(SPAN_DROPPED_EVENTS, span.droppedEventsCount)
-  for (const link of span.links) writeLink(link)
-  writeCount(SPAN_DROPPED_LINKS, span.droppedLinksCount)
+  writeCount(writer, SPAN_DROPPED_EVENTS, span.droppedEventsCount)
+  for (const link of span.links) writeLink(writer, link)
+  writeCount(writer, SPAN_DROPPED_LINKS, span.droppedLinksCount)
   const { code, message } = span.status
   if (code !== 0) {
     const start = writer.begin(SPAN_STATUS)
@@ -146,13 +160,13 @@ const writeSpan = (span: ReadableSpan): void => {
   writer.end(start, SPAN_ROOM)
 }
 
-const writeLink = ({ attributes, context, droppedAttributesCount }: Link): void => {
+const writeLink = (writer: ProtobufWriter, { attributes, context, droppedAttributesCount }: Link): void => {
   const start = writer.begin(SPAN_LINKS)
   writer.hex(LINK_TRACE_ID, context.traceId)
   writer.hex(LINK_SPAN_ID, context.spanId)
   if (context.traceState !== undefined) writer.text(LINK_TRACE_STATE, context.traceState.serialize())
-  if (attributes !== undefined) writeAttributes(LINK_ATTRIBUTES, attributes)
-  writeCount(LINK_DROPPED_ATTRIBUTES, droppedAttributesCount)
+  if (attributes !== undefined) writeAttributes(writer, LINK_ATTRIBUTES, attributes)
+  writeCount(writer, LINK_DROPPED_ATTRIBUTES, droppedAttributesCount)
   writer.fixed32(LINK_FLAGS, flagsOf(context.traceFlags, context))
   writer.end(start)
 }
@@ -161,22 +175,22 @@ const flagsOf = (traceFlags: number, parent: SpanContext | undefined): number =>
   traceFlags | HAS_IS_REMOTE | (parent?.isRemote === true ? IS_REMOTE : 0)
 
 /** None is what a reader takes a field for that is not there. */
-const writeCount = (tag: number, count: number | undefined): void => {
+const writeCount = (writer: ProtobufWriter, tag: number, count: number | undefined): void => {
   if (count !== undefined && count > 0) writer.unsigned(tag, count)
 }
 
-const writeAttributes = (tag: number, attributes: Attributes): void => {
+const writeAttributes = (writer: ProtobufWriter, tag: number, attributes: Attributes): void => {
   for (const name in attributes) {
     const value = attributes[name]
     if (value === undefined) continue
     const start = writer.begin(tag)
     writer.text(KEY, name)
-    writeValue(VALUE, value)
+    writeValue(writer, VALUE, value)
     writer.end(start)
   }
 }
 
-const writeValue = (tag: number, value: AttributeValue | null | undefined): void => {
+const writeValue = (writer: ProtobufWriter, tag: number, value: AttributeValue | null | undefined): void => {
   const start = writer.begin(tag)
   if (typeof value === "string") writer.text(STRING_VALUE, value)
   else if (typeof value === "boolean") writer.unsigned(BOOL_VALUE, value ? 1 : 0)
@@ -185,10 +199,11 @@ const writeValue = (tag: number, value: AttributeValue | null | undefined): void
     else writer.double(DOUBLE_VALUE, value)
   } else if (Array.isArray(value)) {
     const start = writer.begin(ARRAY_VALUE)
-    for (const member of value) writeValue(ARRAY_VALUES, member)
+    for (const member of value) writeValue(writer, ARRAY_VALUES, member)
     writer.end(start)
   }
   writer.end(start)
 }
 
-const writeTime = (tag: number, [seconds, nanos]: HrTime): void => writer.nanos(tag, seconds, nanos)
+const writeTime = (writer: ProtobufWriter, tag: number, [seconds, nanos]: HrTime): void =>
+  writer.nanos(tag, seconds, nanos)
