@@ -15,6 +15,7 @@ import {
   Random,
   Schedule,
   Schema,
+  Tracer,
 } from "effect"
 import type { Json } from "effect/Schema"
 import { isTraced, spanFrom } from "../telemetry/Tracing.ts"
@@ -149,7 +150,8 @@ const traced = <A, E>(lease: Lease, attempt: Effect.Effect<A, E>): Effect.Effect
     },
     (span) => {
       lease.span = TraceParent.format(span)
-      return Effect.withParentSpan(attempt, span)
+      // `withParentSpan` would take a stack trace for each attempt.
+      return Effect.provideService(attempt, Tracer.ParentSpan, span)
     },
   )
 }

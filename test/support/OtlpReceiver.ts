@@ -35,6 +35,7 @@ export interface ReceivedSpan {
 
 /** What the definitions make of a message, as far as it is looked at: numbers of 64 bits are objects. */
 interface AnyValue {
+  readonly arrayValue?: { readonly values: ReadonlyArray<AnyValue> } | null
   readonly stringValue?: string | null
   readonly boolValue?: boolean | null
   readonly intValue?: object | null
@@ -63,6 +64,13 @@ interface TraceRequest {
   }>
 }
 
+/** Every field of the definitions, with its default where it was not sent. */
+export interface PlainTraceRequest {
+  readonly resourceSpans: ReadonlyArray<{
+    readonly scopeSpans: ReadonlyArray<{ readonly spans: ReadonlyArray<{ status: object | null }> }>
+  }>
+}
+
 const { ExportTraceServiceRequest } = (
   generated as unknown as {
     readonly opentelemetry: {
@@ -70,7 +78,10 @@ const { ExportTraceServiceRequest } = (
         readonly collector: {
           readonly trace: {
             readonly v1: {
-              readonly ExportTraceServiceRequest: { readonly decode: (body: Uint8Array) => TraceRequest }
+              readonly ExportTraceServiceRequest: {
+                readonly decode: (body: Uint8Array) => TraceRequest
+                readonly toObject: (request: TraceRequest, options: object) => PlainTraceRequest
+              }
             }
           }
         }
@@ -79,17 +90,28 @@ const { ExportTraceServiceRequest } = (
   }
 ).opentelemetry.proto.collector.trace.v1
 
+const valueOf = ({ arrayValue, boolValue, doubleValue, intValue, stringValue }: AnyValue): unknown =>
+  stringValue ??
+  boolValue ??
+  doubleValue ??
+  arrayValue?.values.map(valueOf) ??
+  (intValue === null ? undefined : Number(intValue))
+
 const attributesOf = (all: KeyValues): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(
-    all.map(({ key, value: { boolValue, doubleValue, intValue, stringValue } }) => [
-      key,
-      stringValue ?? boolValue ?? doubleValue ?? (intValue === null ? undefined : Number(intValue)),
-    ]),
-  )
+  Object.fromEntries(all.map(({ key, value }) => [key, valueOf(value)]))
 
 const hex = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString("hex")
 
-const decode = (body: Uint8Array): ReadonlyArray<ReceivedSpan> =>
+/** An `ExportTraceServiceRequest`, as far as it goes. */
+export const readTraceRequest = (body: Uint8Array): PlainTraceRequest =>
+  ExportTraceServiceRequest.toObject(ExportTraceServiceRequest.decode(body), {
+    defaults: true,
+    longs: String,
+    bytes: String,
+  })
+
+/** The spans of an `ExportTraceServiceRequest`. */
+export const decodeTraceRequest = (body: Uint8Array): ReadonlyArray<ReceivedSpan> =>
   ExportTraceServiceRequest.decode(body).resourceSpans.flatMap(({ resource, scopeSpans }) =>
     scopeSpans.flatMap(({ spans }) =>
       spans.map((span) => ({
@@ -140,7 +162,7 @@ export class OtlpReceiver {
           response.writeHead(400).end()
           return
         }
-        receiver.spans.push(...decode(body))
+        receiver.spans.push(...decodeTraceRequest(body))
         response.writeHead(200, { "content-type": "application/x-protobuf" }).end()
       })()
     })
