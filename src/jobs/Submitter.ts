@@ -98,9 +98,10 @@ export const submitter = ({
       if (!isTraced(fiber)) return submitOne(submission, fiber)
       const { type, queue = types.get(type)?.queue ?? "unknown" } = submission
       return sent(queue, messagingAttributes("send", queue, type), (span) =>
-        Effect.tap(submitOne(within(span)(submission), fiber), ({ id }) =>
-          Effect.sync(() => span.attribute("messaging.message.id", id)),
-        ),
+        Effect.map(submitOne(within(span)(submission), fiber), (enqueued) => {
+          span.attribute("messaging.message.id", enqueued.id)
+          return enqueued
+        }),
       )
     })
 

@@ -39,7 +39,7 @@ const spans = (settings: TracingSettings, { version }: TracingOptions) =>
       const queue = yield* Effect.acquireRelease(
         Effect.sync(
           () =>
-            new SpanQueue(settings.batches, of, exporter, () =>
+            new SpanQueue(settings, of, exporter, () =>
               observer.tell("spans", { spans: 1, ok: false, isQueueFull: true }),
             ),
         ),
@@ -50,7 +50,7 @@ const spans = (settings: TracingSettings, { version }: TracingOptions) =>
           ),
       )
       return {
-        sink: { ...of, take: (span) => queue.onEnd(span) },
+        sink: { ...of, limits: settings.limits, take: (span) => queue.onEnd(span) },
         queue,
         isSampled: isSampledBy(settings),
       }
@@ -97,9 +97,9 @@ const told = Layer.effectDiscard(
     const { sink } = yield* Spans
     const clock = yield* Clock.Clock
     const observer = yield* CurrentObserver
-    yield* observer.on("request", finishRequest)
+    yield* observer.on("request", (request) => finishRequest(request, clock))
     yield* observer.on("database", (operation) => {
-      const span = databaseSpan(sink, operation, () => clock.currentTimeNanosUnsafe())
+      const span = databaseSpan(sink, operation, clock)
       if (span !== undefined) sink.take(span)
     })
   }),

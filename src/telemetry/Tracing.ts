@@ -2,7 +2,7 @@
  * Spans for what happens, sent to an OpenTelemetry collector where the standard `OTEL_*` variables say so. Without them nothing
  * of OpenTelemetry is loaded, and whoever would make a span makes none: see {@link isTraced}.
  */
-import { Config, Context, Effect, type Fiber, Layer, References, Schema, Tracer } from "effect"
+import { Config, Context, Effect, type Fiber, Layer, Option, References, Schema, Tracer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import * as TraceParent from "./TraceParent.ts"
 
@@ -22,6 +22,16 @@ export interface TracingSettings {
   /** Of the traces, for the samplers that take a share. */
   readonly ratio: number
   readonly batches: BatchSettings
+  readonly limits: SpanLimits
+}
+
+/** What is kept of a span at most. */
+export interface SpanLimits {
+  readonly attributesMax: number
+  readonly eventsMax: number
+  readonly linksMax: number
+  /** Of the text of an attribute; `undefined`: all of it. */
+  readonly charactersMax: number | undefined
 }
 
 /** How spans wait until they are sent. */
@@ -49,22 +59,44 @@ const PROTOCOL = "http/protobuf"
 const Protocol = Schema.Literals([PROTOCOL])
 const Sampler = Schema.Literals(SAMPLERS)
 const Ratio = Schema.FiniteFromString.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
-const Whole = Schema.FiniteFromString.pipe(
-  Schema.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 1_000_000 })),
-)
+const wholeFrom = (minimum: number) =>
+  Schema.FiniteFromString.pipe(
+    Schema.check(Schema.isInt(), Schema.isBetween({ minimum, maximum: 1_000_000 })),
+  )
+const Limit = wholeFrom(0)
+const Count = wholeFrom(1)
 const TracesExporter = Schema.Literals(["otlp", "none"])
 
-const whole = (name: string, otherwise: number) => Config.withDefault(Config.schema(Whole, name), otherwise)
+const limit = (name: string) => Config.schema(Limit, name)
+const count = (name: string, otherwise: number) => Config.withDefault(Config.schema(Count, name), otherwise)
 
-/** With the defaults of the standard. */
+/** With the defaults of the standard, as all of these. */
 const batches = Config.map(
   Config.all({
-    batchMax: whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
-    queueMax: whole("OTEL_BSP_MAX_QUEUE_SIZE", 2_048),
-    delayMs: whole("OTEL_BSP_SCHEDULE_DELAY", 5_000),
-    timeoutMs: whole("OTEL_BSP_EXPORT_TIMEOUT", 30_000),
+    batchMax: count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+    queueMax: count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048),
+    delayMs: Config.withDefault(limit("OTEL_BSP_SCHEDULE_DELAY"), 5_000),
+    timeoutMs: count("OTEL_BSP_EXPORT_TIMEOUT", 30_000),
   }),
   (given): BatchSettings => ({ ...given, batchMax: Math.min(given.batchMax, given.queueMax) }),
+)
+
+const MEMBERS_MAX = 128
+const limits = Config.map(
+  Config.all({
+    attributesOfAll: Config.withDefault(limit("OTEL_ATTRIBUTE_COUNT_LIMIT"), MEMBERS_MAX),
+    attributes: Config.option(limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")),
+    eventsMax: Config.withDefault(limit("OTEL_SPAN_EVENT_COUNT_LIMIT"), MEMBERS_MAX),
+    linksMax: Config.withDefault(limit("OTEL_SPAN_LINK_COUNT_LIMIT"), MEMBERS_MAX),
+    charactersOfAll: Config.option(limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")),
+    characters: Config.option(limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")),
+  }),
+  ({ attributes, attributesOfAll, characters, charactersOfAll, eventsMax, linksMax }): SpanLimits => ({
+    attributesMax: Option.getOrElse(attributes, () => attributesOfAll),
+    eventsMax,
+    linksMax,
+    charactersMax: Option.getOrUndefined(Option.orElse(characters, () => charactersOfAll)),
+  }),
 )
 
 const endpoint = (name: string) => Config.option(Config.schema(Schema.URLFromString, name))
@@ -89,12 +121,14 @@ export const settings = Config.map(
     sampler: Config.withDefault(Config.schema(Sampler, "OTEL_TRACES_SAMPLER"), "parentbased_always_on"),
     ratio: Config.withDefault(Config.schema(Ratio, "OTEL_TRACES_SAMPLER_ARG"), 1),
     batches,
+    limits,
   }),
   ({
     batches,
     endpoint,
     exporter,
     isDisabled,
+    limits,
     ratio,
     sampler,
     tracesEndpoint,
@@ -103,7 +137,7 @@ export const settings = Config.map(
       exporter._tag === "Some"
         ? exporter.value === "otlp"
         : endpoint._tag === "Some" || tracesEndpoint._tag === "Some"
-    return isWanted && !isDisabled ? { sampler, ratio, batches } : undefined
+    return isWanted && !isDisabled ? { sampler, ratio, batches, limits } : undefined
   },
 )
 

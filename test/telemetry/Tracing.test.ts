@@ -213,6 +213,20 @@ describe("spans", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("go on in the trace of a caller that names it in headers of our own", () =>
+    Effect.gen(function* () {
+      const receiver = yield* OtlpReceiver.start
+      const { client, process } = yield* startFresh(tracingTo(receiver))
+      const caller = { "x-trace-id": TRACE, "x-span-id": CALLER }
+      const answer = yield* client.get("/v1/queues", caller)
+      yield* client.get("/v1/queues", { ...caller, "x-trace-sampled": "0" })
+      yield* process.end("SIGTERM")
+      const { parentId, spanId, traceId } = only(receiver.named("GET /v1/queues"))
+      assert.deepStrictEqual({ parentId, traceId }, { parentId: CALLER, traceId: TRACE })
+      assert.strictEqual(answer.headers.get("x-span-id"), spanId)
+    }).pipe(Effect.scoped),
+  )
+
   it.live("that the caller does not want are not sent, and standard settings are followed", () =>
     Effect.gen(function* () {
       const receiver = yield* OtlpReceiver.start
@@ -222,12 +236,14 @@ describe("spans", () => {
         OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test",
         OTEL_EXPORTER_OTLP_HEADERS: "x-tenant=owls",
         OTEL_EXPORTER_OTLP_COMPRESSION: "gzip",
+        OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT: "7",
       })
       yield* client.get("/v1/jobs", { traceparent: `00-${TRACE}-${CALLER}-00` })
       yield* client.get("/v1/queues")
       yield* process.end("SIGTERM")
       assert.isEmpty(receiver.spans.filter(({ traceId }) => traceId === TRACE))
-      const { resource } = only(receiver.named("GET /v1/queues"))
+      const { attributes, resource } = only(receiver.named("GET /v1/queues"))
+      assert.strictEqual(attributes["url.path"], "/v1/que")
       assert.deepInclude(resource, { "service.name": "barn", "deployment.environment.name": "test" })
       assert.deepInclude(receiver.requests[0], { "x-tenant": "owls", "content-encoding": "gzip" })
     }).pipe(Effect.scoped),

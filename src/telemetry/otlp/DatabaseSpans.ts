@@ -5,6 +5,7 @@
  * @source https://opentelemetry.io/docs/specs/semconv/database/database-spans/
  */
 import * as Otel from "@opentelemetry/api"
+import type { Clock } from "effect"
 import type { DatabaseOperation } from "../Observer.ts"
 import * as TraceParent from "../TraceParent.ts"
 import { EndedSpan, newSpanId, type SpanSink } from "./RecordedSpan.ts"
@@ -13,16 +14,16 @@ const NANOS_PER_MILLI = 1_000_000
 const FAILED = { code: Otel.SpanStatusCode.ERROR }
 const DONE = { code: Otel.SpanStatusCode.UNSET }
 
-/** `nowNanos`: it has just ended, by the clock that other spans are timed with. */
+/** It has just ended, by the clock that other spans are timed with. */
 export const databaseSpan = (
   sink: SpanSink,
   operation: DatabaseOperation,
-  nowNanos: () => bigint,
+  clock: Clock.Clock,
 ): EndedSpan | undefined => {
   const [parent, ...others] = contextsOf(operation)
   if (parent === undefined) return undefined
   const { durationMs, events, name, ok, sql } = operation
-  const endNanos = Number(nowNanos())
+  const endNanos = Number(clock.currentTimeNanosUnsafe())
   const attributes: Otel.Attributes = { "db.system.name": "sqlite", "db.operation.name": name }
   if (sql !== undefined) attributes["db.query.text"] = sql
   if (name === "COMMIT") attributes["renderowl.journal.events"] = events

@@ -31,8 +31,11 @@ export class ProtobufWriter {
   #view: DataView
   #at = 0
 
-  /** It grows where this is not enough. */
-  constructor(initialBytes: number) {
+  readonly #charactersMax: number
+
+  /** It grows where `initialBytes` are not enough. `charactersMax`: of a text that is {@link clipped}. */
+  constructor(initialBytes: number, charactersMax = Number.POSITIVE_INFINITY) {
+    this.#charactersMax = charactersMax
     this.#bytes = Buffer.allocUnsafeSlow(initialBytes)
     this.#view = new DataView(this.#bytes.buffer)
   }
@@ -143,6 +146,10 @@ export class ProtobufWriter {
     for (let i = 0; i < digits.length; i += 2)
       bytes[at++] = (NIBBLES[digits.charCodeAt(i)]! << 4) | NIBBLES[digits.charCodeAt(i + 1)]!
     this.#at = at
+  }
+
+  clipped(tag: number, text: string): void {
+    this.text(tag, text.length > this.#charactersMax ? text.slice(0, this.#charactersMax) : text)
   }
 
   text(tag: number, text: string): void {

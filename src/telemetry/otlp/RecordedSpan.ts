@@ -6,6 +6,7 @@ import * as Otel from "@opentelemetry/api"
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
 import { Cause, type Context, type Exit, Inspectable, Option, type Tracer } from "effect"
 import { randomHex } from "../RandomHex.ts"
+import type { SpanLimits } from "../Tracing.ts"
 import { clean, cleanText } from "./Conventions.ts"
 
 type Event = ReadableSpan["events"][number]
@@ -14,11 +15,10 @@ type Event = ReadableSpan["events"][number]
 export interface SpanSink {
   readonly resource: ReadableSpan["resource"]
   readonly instrumentationScope: ReadableSpan["instrumentationScope"]
+  readonly limits: SpanLimits
   readonly take: (span: ReadableSpan) => void
 }
 
-/** What is kept of a span at most: attributes, events and links, each by itself. */
-const MEMBERS_MAX = 128
 const TRACE_ID_BYTES = 16
 const SPAN_ID_BYTES = 8
 const NANOS_PER_SECOND = 1_000_000_000
@@ -90,7 +90,7 @@ export class RecordedSpan implements Tracer.Span {
     this.parent = options.parent
     this.annotations = options.annotations
     this.sampled = options.sampled
-    this.links = [...options.links]
+    this.links = options.links.length === 0 ? [] : [...options.links]
     this.status = { _tag: "Started", startTime: options.startTime }
     this.#sink = sink
   }
@@ -101,16 +101,19 @@ export class RecordedSpan implements Tracer.Span {
 
   attribute(name: string, value: unknown): void {
     if (!this.sampled || this.status._tag === "Ended") return
-    if (this.#attributeCount >= MEMBERS_MAX && this.#attributes[name] === undefined) {
-      this.#dropped++
-      return
+    if (this.#attributes[name] === undefined) {
+      if (this.#attributeCount >= this.#sink.limits.attributesMax) {
+        this.#dropped++
+        return
+      }
+      this.#attributeCount++
     }
-    this.#attributeCount++
     this.#attributes[name] = attributeValue(value)
   }
 
   event(name: string, startTime: bigint, attributes: Record<string, unknown> = {}): void {
-    if (!this.sampled || this.status._tag === "Ended" || (this.#events?.length ?? 0) >= MEMBERS_MAX) return
+    if (!this.sampled || this.status._tag === "Ended") return
+    if ((this.#events?.length ?? 0) >= this.#sink.limits.eventsMax) return
     const values = Object.fromEntries(
       Object.entries(attributes).map(([name, value]) => [name, attributeValue(value)]),
     )
@@ -124,7 +127,7 @@ export class RecordedSpan implements Tracer.Span {
 
   addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {
     if (this.status._tag === "Ended") return
-    this.links.push(...links.slice(0, MEMBERS_MAX - this.links.length))
+    this.links.push(...links.slice(0, Math.max(0, this.#sink.limits.linksMax - this.links.length)))
   }
 
   end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
@@ -138,6 +141,7 @@ export class RecordedSpan implements Tracer.Span {
   /** For whoever knows how long it took and what it was: it ends with this name, and these attributes as well. */
   endAfter(
     durationMs: number,
+    endTime: bigint,
     name: string,
     attributes: Otel.Attributes,
     status: Otel.SpanStatus | undefined,
@@ -145,9 +149,9 @@ export class RecordedSpan implements Tracer.Span {
   ): void {
     if (this.status._tag === "Ended") return
     const { startTime } = this.status
-    const start = Number(startTime)
-    const end = start + Math.round(durationMs * NANOS_PER_MILLI)
-    this.status = { _tag: "Ended", startTime, endTime: BigInt(end), exit }
+    const end = Number(endTime)
+    const start = end - Math.round(durationMs * NANOS_PER_MILLI)
+    this.status = { _tag: "Ended", startTime, endTime, exit }
     const all = this.#attributeCount === 0 ? attributes : { ...this.#attributes, ...attributes }
     this.#take(name, start, end, all, status ?? UNSET)
   }

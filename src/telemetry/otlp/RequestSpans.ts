@@ -5,7 +5,7 @@
  * @source https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
  */
 import * as Otel from "@opentelemetry/api"
-import { Context, Exit, Option, Tracer } from "effect"
+import { type Clock, Context, Exit, Option, Tracer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { FinishedRequest } from "../Observer.ts"
 import type { RequestIds, RequestTracer } from "../Tracing.ts"
@@ -44,7 +44,7 @@ class RequestSpan extends RecordedSpan {
     this.#request = request
   }
 
-  finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest): void {
+  finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endTime: bigint): void {
     const { headers, url } = this.#request
     const attributes: Otel.Attributes = {
       "http.request.method": method,
@@ -64,6 +64,7 @@ class RequestSpan extends RecordedSpan {
     if (isOurFault) attributes["error.type"] = String(status)
     this.endAfter(
       durationMs + streamedMs,
+      endTime,
       route === undefined ? method : `${method} ${route}`,
       attributes,
       isOurFault ? OUR_FAULT : undefined,
@@ -88,8 +89,8 @@ export const requestTracer = (
   }
 }
 
-/** The request that a span was begun for is answered. */
-export const finishRequest = (request: FinishedRequest): void => {
+/** The request that a span was begun for has just been answered. */
+export const finishRequest = (request: FinishedRequest, clock: Clock.Clock): void => {
   const { span } = request
-  if (span instanceof RequestSpan) span.finish(request)
+  if (span instanceof RequestSpan) span.finish(request, clock.currentTimeNanosUnsafe())
 }

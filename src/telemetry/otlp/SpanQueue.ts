@@ -8,7 +8,7 @@
  */
 import { TraceFlags } from "@opentelemetry/api"
 import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace-base"
-import type { BatchSettings } from "../Tracing.ts"
+import type { BatchSettings, TracingSettings } from "../Tracing.ts"
 import { makeConventional } from "./Conventions.ts"
 import { EndedSpan } from "./RecordedSpan.ts"
 import { TraceRequest } from "./TraceRequest.ts"
@@ -27,7 +27,7 @@ export interface BatchExporter {
 }
 
 export class SpanQueue implements SpanProcessor {
-  readonly #settings: BatchSettings
+  readonly #batches: BatchSettings
   readonly #exporter: BatchExporter
   readonly #onDrop: () => void
   /** The batch that is being filled. */
@@ -41,27 +41,27 @@ export class SpanQueue implements SpanProcessor {
   #isClosed = false
 
   constructor(
-    settings: BatchSettings,
+    { batches, limits }: Pick<TracingSettings, "batches" | "limits">,
     of: Pick<ReadableSpan, "resource" | "instrumentationScope">,
     exporter: BatchExporter,
     onDrop: () => void,
   ) {
-    this.#settings = settings
+    this.#batches = batches
     this.#exporter = exporter
     this.#onDrop = onDrop
-    this.#filling = new TraceRequest(of.resource, of.instrumentationScope, settings.batchMax)
+    this.#filling = new TraceRequest(of.resource, of.instrumentationScope, limits.charactersMax)
   }
 
   onStart(): void {}
 
   onEnd(span: ReadableSpan): void {
     if (this.#isClosed || (span.spanContext().traceFlags & TraceFlags.SAMPLED) === 0) return
-    if (this.#waiting >= this.#settings.queueMax) return this.#onDrop()
+    if (this.#waiting >= this.#batches.queueMax) return this.#onDrop()
     if (!(span instanceof EndedSpan)) makeConventional(span)
     this.#waiting++
     this.#filling.add(span)
-    if (this.#filling.count >= this.#settings.batchMax) this.#send()
-    else this.#timer ??= setTimeout(() => this.#send(), this.#settings.delayMs).unref()
+    if (this.#filling.count >= this.#batches.batchMax) this.#send()
+    else this.#timer ??= setTimeout(() => this.#send(), this.#batches.delayMs).unref()
   }
 
   /** Ends when all that has ended so far was sent, or is lost. */

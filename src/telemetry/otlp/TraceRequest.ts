@@ -68,7 +68,8 @@ const IS_REMOTE = 0x200
 /** Bytes that the length of a span takes, and of what all spans are in. */
 const SPAN_ROOM = 2
 const SPANS_ROOM = 3
-const SPAN_BYTES = 300
+/** As many as a batch usually has. */
+const SPANS_BYTES = 128 * 1024
 const HEAD_BYTES = 1024
 
 type Resource = ReadableSpan["resource"]
@@ -81,9 +82,9 @@ export class TraceRequest {
   readonly #spans: ProtobufWriter
   #count = 0
 
-  /** All spans are of this resource and scope, whatever they say themselves. `spans`: how many there will be. */
-  constructor(resource: Resource, scope: Scope, spans: number) {
-    this.#spans = new ProtobufWriter(spans * SPAN_BYTES)
+  /** All spans are of this resource and scope, whatever they say themselves. `charactersMax`: of the text of an attribute. */
+  constructor(resource: Resource, scope: Scope, charactersMax?: number | undefined) {
+    this.#spans = new ProtobufWriter(SPANS_BYTES, charactersMax)
     const writer = new ProtobufWriter(HEAD_BYTES)
     const resourceStart = writer.begin(RESOURCE_SPANS_RESOURCE)
     writeAttributes(writer, RESOURCE_ATTRIBUTES, resource.attributes)
@@ -192,7 +193,7 @@ const writeAttributes = (writer: ProtobufWriter, tag: number, attributes: Attrib
 
 const writeValue = (writer: ProtobufWriter, tag: number, value: AttributeValue | null | undefined): void => {
   const start = writer.begin(tag)
-  if (typeof value === "string") writer.text(STRING_VALUE, value)
+  if (typeof value === "string") writer.clipped(STRING_VALUE, value)
   else if (typeof value === "boolean") writer.unsigned(BOOL_VALUE, value ? 1 : 0)
   else if (typeof value === "number") {
     if (Number.isSafeInteger(value)) writer.int64(INT_VALUE, value)

@@ -7,7 +7,8 @@ import { SpanQueue, type SpanBatch } from "../../../src/telemetry/otlp/SpanQueue
 import { decodeTraceRequest } from "../../support/OtlpReceiver.ts"
 
 const of = { resource: resourceFromAttributes({}), instrumentationScope: { name: "renderowl" } }
-const settings = { batchMax: 3, queueMax: 7, delayMs: 3_600_000, timeoutMs: 1_000 }
+const batches = { batchMax: 3, queueMax: 7, delayMs: 3_600_000, timeoutMs: 1_000 }
+const limits = { attributesMax: 128, eventsMax: 128, linksMax: 128, charactersMax: undefined }
 
 /** A queue whose collector takes a batch when it is told to. */
 const open = () => {
@@ -22,8 +23,8 @@ const open = () => {
     },
     shutdown: async () => void (isShut = true),
   }
-  const queue = new SpanQueue(settings, of, exporter, () => void dropped++)
-  const sink = { ...of, take: (span: ReadableSpan) => queue.onEnd(span) }
+  const queue = new SpanQueue({ batches, limits }, of, exporter, () => void dropped++)
+  const sink = { ...of, limits, take: (span: ReadableSpan) => queue.onEnd(span) }
   const end = (name: string, traceFlags: number = TraceFlags.SAMPLED) =>
     sink.take(
       new EndedSpan(sink, {
