@@ -27,7 +27,7 @@ export interface FinishedRequest {
   readonly traceId: string
   readonly spanId: string
   /** Where it is traced; whoever made the span ends it. */
-  readonly span: Tracer.Span | undefined
+  readonly span?: Tracer.Span | undefined
 }
 
 /** How an attempt may end, as people are told. */

@@ -181,7 +181,7 @@ describe("a collector that is gone", () => {
 })
 
 const request = { method: "POST", route: "/v1/jobs", streamedMs: undefined, bytes: 0, waited: false } as const
-const who = { principal: undefined, requestId: "", traceId: "", spanId: "", span: undefined } as const
+const who = { principal: undefined, requestId: "", traceId: "", spanId: "" } as const
 
 describe("a route", () => {
   it.effect(

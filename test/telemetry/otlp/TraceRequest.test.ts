@@ -61,15 +61,15 @@ const span: fc.Arbitrary<ReadableSpan> = fc
     droppedEventsCount: fc.nat(300),
     droppedLinksCount: fc.nat(300),
   })
-  .map(({ own, parent, ...span }) => ({
-    ...span,
-    ...(parent === undefined ? {} : { parentSpanContext: parent }),
-    spanContext: () => own,
-    duration: [0, 0],
-    ended: true,
-    resource,
-    instrumentationScope,
-  }))
+  .map(({ own, parent, ...span }) =>
+    Object.assign(span, parent && { parentSpanContext: parent }, {
+      spanContext: () => own,
+      duration: [0, 0] as [number, number],
+      ended: true,
+      resource,
+      instrumentationScope,
+    }),
+  )
 
 /** No status and one that is not set are the same. */
 const read = (body: Uint8Array): PlainTraceRequest => {
