@@ -213,6 +213,20 @@ describe("spans", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("are there for requests whose caller has hung up as well", () =>
+    Effect.gen(function* () {
+      const receiver = yield* OtlpReceiver.start
+      const { client, process } = yield* startFresh(tracingTo(receiver))
+      const slow = { type: "system:echo", delay_ms: 60_000 }
+      yield* client.post("/v1/jobs", slow, { prefer: "wait=20" }).pipe(Effect.timeoutOption("300 millis"))
+      yield* eventually(() => receiver.named("POST /v1/jobs").length > 0)
+      yield* process.end("SIGTERM")
+      const { attributes, status } = only(receiver.named("POST /v1/jobs"))
+      assert.strictEqual(attributes["http.response.status_code"], 499)
+      assert.strictEqual(status, "unset")
+    }).pipe(Effect.scoped),
+  )
+
   it.live("go on in the trace of a caller that names it in headers of our own", () =>
     Effect.gen(function* () {
       const receiver = yield* OtlpReceiver.start
