@@ -46,22 +46,21 @@ class RequestSpan extends RecordedSpan {
 
   finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endTime: bigint): void {
     const { headers, url } = this.#request
+    const queryAt = url.indexOf("?")
+    const isOurFault = status >= SERVER_ERROR
+    // One literal, always of the same shape: what there is none of is left out when it is written.
     const attributes: Otel.Attributes = {
       "http.request.method": method,
       "http.response.status_code": status,
+      "http.route": route,
       "url.scheme": this.#request.protocol ?? "http",
+      "url.path": queryAt === -1 ? url : url.slice(0, queryAt),
+      "url.query":
+        queryAt === -1 || queryAt === url.length - 1 ? undefined : cleanQuery(url.slice(queryAt + 1)),
+      "user_agent.original": headers["user-agent"],
+      "client.address": Option.getOrUndefined(this.#request.remoteAddress),
+      "error.type": isOurFault ? String(status) : undefined,
     }
-    if (route !== undefined) attributes["http.route"] = route
-    const queryAt = url.indexOf("?")
-    attributes["url.path"] = queryAt === -1 ? url : url.slice(0, queryAt)
-    if (queryAt !== -1 && queryAt < url.length - 1)
-      attributes["url.query"] = cleanQuery(url.slice(queryAt + 1))
-    const agent = headers["user-agent"]
-    if (agent !== undefined) attributes["user_agent.original"] = agent
-    const client = Option.getOrUndefined(this.#request.remoteAddress)
-    if (client !== undefined) attributes["client.address"] = client
-    const isOurFault = status >= SERVER_ERROR
-    if (isOurFault) attributes["error.type"] = String(status)
     this.endAfter(
       durationMs + streamedMs,
       endTime,
