@@ -3,18 +3,7 @@
  * late or too much, turns every failure into a problem, and puts the common headers on every answer. It knows nothing about
  * routes beyond their methods, and it is on the hot path: no schema runs here unless something went wrong.
  */
-import {
-  Cause,
-  Clock,
-  Context,
-  Effect,
-  type Fiber,
-  Layer,
-  References,
-  Scope,
-  Tracer,
-  type Types,
-} from "effect"
+import { Cause, Clock, Context, Effect, type Fiber, Layer, Scope, Tracer, type Types } from "effect"
 import {
   Headers,
   HttpPlatform,
@@ -38,7 +27,7 @@ import { completeResponse } from "./ProblemResponse.ts"
 import { quotaHeaders } from "./rate-limits/QuotaHeaders.ts"
 import { gauge } from "../telemetry/Instruments.ts"
 import { CurrentObserver, type Observer } from "../telemetry/Observer.ts"
-import { CurrentRequestTracer, type RequestTracer } from "../telemetry/Tracing.ts"
+import { CurrentRequestSpan, CurrentRequestTracer, type RequestTracer } from "../telemetry/Tracing.ts"
 import * as RequestIdentity from "./RequestIdentity.ts"
 import {
   InvalidRequestProblem,
@@ -166,7 +155,9 @@ const make =
       const exchange: Exchange = { request, identity, span, route, scope, fiber, startedAt }
       // As in HttpRouter: the root of the request restores the context of its fiber.
       const context = contextOf(fiber.context, exchange)
-      fiber.setContext(tracer === undefined ? context : tracedBy(span, context))
+      fiber.setContext(
+        tracer === undefined ? context : Context.add(context, CurrentRequestSpan, span ?? null),
+      )
 
       const preflight = route && answerPreflight(edge, request, route)
       if (preflight !== undefined) return send(edge, exchange, preflight)
@@ -211,12 +202,6 @@ const contextOf = (
     }),
   )
 }
-
-/** Whatever is traced while a request is worked on is under its span; where it is not recorded, nothing is. */
-const tracedBy = (span: Tracer.Span | undefined, context: Context.Context<never>): Context.Context<never> =>
-  span === undefined
-    ? Context.add(context, References.TracerEnabled, false)
-    : Context.add(context, Tracer.ParentSpan, span)
 
 const answerPreflight = (
   { cors, table, versions }: Edge,

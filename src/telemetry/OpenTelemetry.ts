@@ -7,7 +7,7 @@
 import * as OtelTracer from "@effect/opentelemetry/OtelTracer"
 import * as Resource from "@effect/opentelemetry/Resource"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
-import { Clock, Context, Effect, Layer, Option, Tracer } from "effect"
+import { Clock, Context, Effect, Fiber, Layer, Option, Tracer } from "effect"
 import { HttpMiddleware } from "effect/http"
 import { CurrentObserver } from "./Observer.ts"
 import { databaseSpan } from "./otlp/DatabaseSpans.ts"
@@ -16,7 +16,12 @@ import { newTraceId, RecordedSpan, type SpanSink } from "./otlp/RecordedSpan.ts"
 import { finishRequest, requestTracer } from "./otlp/RequestSpans.ts"
 import { type IsSampled, isSampledBy, samplerOf } from "./otlp/Sampling.ts"
 import { SpanQueue } from "./otlp/SpanQueue.ts"
-import { CurrentRequestTracer, type TracingOptions, type TracingSettings } from "./Tracing.ts"
+import {
+  CurrentRequestSpan,
+  CurrentRequestTracer,
+  type TracingOptions,
+  type TracingSettings,
+} from "./Tracing.ts"
 
 /** How long the stop waits for the last spans to leave. */
 const FLUSH_MS_MAX = 2_000
@@ -80,16 +85,22 @@ const tracer = Layer.effect(
     const bridge = yield* OtelTracer.make
     const { isSampled, sink } = yield* Spans
     return Tracer.make({
-      span: (options) => {
-        if (options.kind !== "producer" && options.kind !== "consumer") return bridge.span(options)
+      span: (given) => {
+        const request = given.root || Option.isSome(given.parent) ? undefined : requestHere()
+        const options = request ? { ...given, parent: Option.some(request) } : given
+        const isRecorded = request !== null && given.sampled
+        if (isRecorded && given.kind !== "producer" && given.kind !== "consumer") return bridge.span(options)
         const parent = Option.getOrUndefined(options.parent)
         const traceId = parent?.traceId ?? newTraceId()
-        const sampled = isSampled(traceId, parent?.sampled)
+        const sampled = isRecorded && isSampled(traceId, parent?.sampled)
         return new RecordedSpan(sink, { ...options, traceId, sampled })
       },
     })
   }),
 )
+
+/** What is known of the request that the running fiber works for: see {@link CurrentRequestSpan}. */
+const requestHere = (): Tracer.Span | null | undefined => Fiber.getCurrent()?.getRef(CurrentRequestSpan)
 
 /** What is told of requests and of the database. */
 const told = Layer.effectDiscard(
