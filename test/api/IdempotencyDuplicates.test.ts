@@ -165,7 +165,9 @@ const withoutTrace = (text: string) => text.replace(/"trace_id":"\w+"/, "")
 const journalAfter = (dataDir: string, position: number) => {
   const rows = look(dataDir, (database) =>
     database
-      .prepare("SELECT stream, version, type, data FROM events WHERE position > ? ORDER BY position")
+      .prepare(
+        "SELECT stream, version, type, data FROM events WHERE position > ? AND stream <> 'alert_log' ORDER BY position",
+      )
       .all(position),
   )
   const names = new Map<string, string>()
