@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import * as fc from "fast-check"
 import { randomUUID } from "node:crypto"
 import type { Client } from "../support/Client.ts"
+import { eventually } from "../support/Eventually.ts"
 import { keepAnswers, keyedEvents, loseAnswers } from "../support/LostAnswers.ts"
 import { forAll } from "../support/Property.ts"
 import { journalHead, look } from "../support/ServerProcess.ts"
@@ -133,6 +134,7 @@ const perform = (
       const events = keyedEvents(dataDir)
       const crowd = Array.from({ length: repeats === "none" ? 1 : atOnce }, () => send)
       const answers = yield* Effect.all(crowd, { concurrency: "unbounded" })
+      yield* dependentsTold(dataDir)
       const answer = answers.find(({ problem }) => problem !== "idempotency-in-progress")!
       for (const { problem, status } of answers)
         if (problem !== "idempotency-in-progress") assert.strictEqual(status, answer.status)
@@ -146,11 +148,22 @@ const perform = (
         const { acted, send, text } = done.at(-1 - (back % done.length))!
         if (!acted && repeats === "of what acted" && back % done.length !== 0) continue
         const repeated = yield* send
+        yield* dependentsTold(dataDir)
         if (repeats === "of all") assert.strictEqual(withoutTrace(repeated.text), withoutTrace(text))
       }
     }
     return journalAfter(dataDir, before)
   })
+
+/** Jobs are told after the answer that those they wait for have ended: what that does is in the journal from here on. */
+const dependentsTold = (dataDir: string) =>
+  eventually(() =>
+    look(
+      dataDir,
+      (database) =>
+        database.prepare("SELECT 1 FROM job_dependencies WHERE outcome IS NOT NULL").get() === undefined,
+    ),
+  )
 
 interface Sendable {
   readonly method: string
