@@ -157,6 +157,7 @@ const rateLimits = ({ anonymousTier, rateLimits: isOn, limitsDbPath: filename }:
     ? RateLimits.layer({ anonymousTier }).pipe(Layer.provide(LimitsStore.layer({ filename })))
     : Layer.empty
 
+/** What is signed, coming in and going out. */
 const signatures = WebhookSignature.layer.pipe(Layer.provide([ReplayGuard.layer, NodeCrypto.layerMac]))
 
 /** Who calls from within, and how that is known. */

@@ -4,8 +4,8 @@
  */
 import { join } from "node:path"
 import { Config, Duration, Effect, Option, Redacted, Result, Schema, SchemaIssue } from "effect"
-import { type CorsOptions, OriginList, originsOf } from "./http/Cors.ts"
 import type { WebhookTarget } from "./domain/alerts/AlertWebhook.ts"
+import { type CorsOptions, OriginList, originsOf } from "./http/Cors.ts"
 import * as Limits from "./http/Limits.ts"
 import { DEFAULT_PROBLEM_BASE } from "./http/Problem.ts"
 import { STRICT_TRANSPORT_MODES } from "./http/ResponseHeaders.ts"

@@ -17,7 +17,10 @@ export interface DiskSpace {
   readonly totalBytes: number
 }
 
-/** The disk of a folder, or of the one that it will be made in. */
+/**
+ * The disk of a folder, or of the one that it will be made in. One that cannot be asked is a defect: a command ends with it, and
+ * whoever looks again and again says so and goes on.
+ */
 export const diskOf = (folder: string): Effect.Effect<DiskSpace> =>
   Effect.promise(async () => {
     const { bavail, blocks, bsize } = await statfsOf(resolve(folder))

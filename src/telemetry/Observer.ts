@@ -1,7 +1,7 @@
 /**
- * Where what has happened is told once: each finished request, each attempt and job that has ended, each commit, each export of spans. Logs, metrics,
- * traces and whoever comes later listen here, so that the rooms that do the work know nothing of them. Without listeners it
- * costs a look at an empty list; nothing is built for nobody.
+ * Where what has happened is told once: each finished request, each attempt and job that has ended, each commit, each export
+ * of spans. Logs, metrics, traces and whoever comes later listen here, so that the rooms that do the work know nothing of them.
+ * Without listeners it costs a look at an empty list; nothing is built for nobody.
  */
 import { Context, Effect, Layer, type Scope } from "effect"
 import type { Tracer } from "effect"

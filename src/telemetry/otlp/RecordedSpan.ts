@@ -74,12 +74,14 @@ export class RecordedSpan implements Tracer.Span {
   readonly parent: Option.Option<Tracer.AnySpan>
   readonly annotations: Context.Context<never>
   readonly sampled: boolean
-  readonly links: Array<Tracer.SpanLink>
+  readonly links: Array<Tracer.SpanLink> = []
   status: Tracer.SpanStatus
   readonly #sink: SpanSink
   readonly #attributes: Otel.Attributes = {}
   #attributeCount = 0
-  #dropped = 0
+  #droppedAttributes = 0
+  #droppedEvents = 0
+  #droppedLinks = 0
   #events: Array<Event> | undefined
 
   constructor(sink: SpanSink, options: RecordedSpanOptions) {
@@ -90,9 +92,9 @@ export class RecordedSpan implements Tracer.Span {
     this.parent = options.parent
     this.annotations = options.annotations
     this.sampled = options.sampled
-    this.links = options.links.length === 0 ? [] : [...options.links]
     this.status = { _tag: "Started", startTime: options.startTime }
     this.#sink = sink
+    if (options.links.length > 0) this.addLinks(options.links)
   }
 
   get attributes(): ReadonlyMap<string, unknown> {
@@ -103,7 +105,7 @@ export class RecordedSpan implements Tracer.Span {
     if (!this.sampled || this.status._tag === "Ended") return
     if (this.#attributes[name] === undefined) {
       if (this.#attributeCount >= this.#sink.limits.attributesMax) {
-        this.#dropped++
+        this.#droppedAttributes++
         return
       }
       this.#attributeCount++
@@ -113,7 +115,10 @@ export class RecordedSpan implements Tracer.Span {
 
   event(name: string, startTime: bigint, attributes: Record<string, unknown> = {}): void {
     if (!this.sampled || this.status._tag === "Ended") return
-    if ((this.#events?.length ?? 0) >= this.#sink.limits.eventsMax) return
+    if ((this.#events?.length ?? 0) >= this.#sink.limits.eventsMax) {
+      this.#droppedEvents++
+      return
+    }
     const values = Object.fromEntries(
       Object.entries(attributes).map(([name, value]) => [name, attributeValue(value)]),
     )
@@ -127,7 +132,9 @@ export class RecordedSpan implements Tracer.Span {
 
   addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {
     if (this.status._tag === "Ended") return
-    this.links.push(...links.slice(0, Math.max(0, this.#sink.limits.linksMax - this.links.length)))
+    const taken = links.slice(0, Math.max(0, this.#sink.limits.linksMax - this.links.length))
+    this.links.push(...taken)
+    this.#droppedLinks += links.length - taken.length
   }
 
   end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
@@ -173,7 +180,9 @@ export class RecordedSpan implements Tracer.Span {
         startNanos,
         endNanos,
         attributes,
-        droppedAttributesCount: this.#dropped,
+        droppedAttributesCount: this.#droppedAttributes,
+        droppedEventsCount: this.#droppedEvents,
+        droppedLinksCount: this.#droppedLinks,
         status,
         events: this.#events,
         links:
@@ -214,6 +223,8 @@ interface Ended {
   readonly endNanos: number
   readonly attributes: Otel.Attributes
   readonly droppedAttributesCount?: number
+  readonly droppedEventsCount?: number
+  readonly droppedLinksCount?: number
   readonly status: Otel.SpanStatus
   readonly events?: Array<Event> | undefined
   readonly links: Array<Otel.Link> | undefined
@@ -233,6 +244,8 @@ export class EndedSpan implements ReadableSpan {
   readonly resource: ReadableSpan["resource"]
   readonly instrumentationScope: ReadableSpan["instrumentationScope"]
   readonly droppedAttributesCount: number
+  readonly droppedEventsCount: number
+  readonly droppedLinksCount: number
   readonly #context: Otel.SpanContext
 
   constructor({ instrumentationScope, resource }: SpanSink, span: Ended) {
@@ -249,6 +262,8 @@ export class EndedSpan implements ReadableSpan {
     this.resource = resource
     this.instrumentationScope = instrumentationScope
     this.droppedAttributesCount = span.droppedAttributesCount ?? 0
+    this.droppedEventsCount = span.droppedEventsCount ?? 0
+    this.droppedLinksCount = span.droppedLinksCount ?? 0
   }
 
   spanContext(): Otel.SpanContext {
@@ -263,13 +278,5 @@ export class EndedSpan implements ReadableSpan {
 
   get ended(): true {
     return true
-  }
-
-  get droppedEventsCount(): number {
-    return 0
-  }
-
-  get droppedLinksCount(): number {
-    return 0
   }
 }
