@@ -42,11 +42,10 @@ export class Mailbox<Message> {
     this.#fork = options.fork
     this.#drain = Effect.whileLoop({
       while: () => this.#messages.length > 0,
-      body: () => options.handle(this.#takeBatch()),
+      // Everyone who is ready to send does so before a batch is taken: one append for all of them.
+      body: () => Effect.flatMap(Effect.yieldNow, () => options.handle(this.#takeBatch())),
       step: () => {},
     }).pipe(
-      // Everyone who is ready to send does so before the first batch is taken: one append for all of them.
-      (loop) => Effect.andThen(Effect.yieldNow, loop),
       Effect.ensuring(
         Effect.sync(() => {
           this.#draining = false
