@@ -1,15 +1,16 @@
 /**
  * Runs the async projections: one supervised fiber each, which reads what its checkpoint has not seen and writes rows and
- * checkpoint together. It is nobody's hurry: it reads a little at a time, rests longer than it works, and begins again after
- * a failure from where it had come to. How far it is behind can be asked.
+ * checkpoint together. One that has caught up takes small commits as they are, which spares it from reading them. Catching
+ * up is nobody's hurry: it reads a little at a time, rests longer than it works, and begins again after a failure from where
+ * it had come to. How far it is behind can be asked.
  */
 import { Cause, Clock, Context, Duration, Effect, Latch, Layer } from "effect"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { JournalArchive } from "./Archiving.ts"
 import type { AsyncProjection } from "./AsyncProjection.ts"
 import { BEGINNING, beginCheckpoint, type Checkpoint, moveCheckpoint, readCheckpoint } from "./Checkpoints.ts"
-import type { HistoryReader } from "./HistoryReader.ts"
-import { Journal } from "./Journal.ts"
+import { type HistoryReader, PORTION_EVENTS } from "./HistoryReader.ts"
+import { Journal, type RecordedEvent } from "./Journal.ts"
 
 /** From an event to the look at it, so that those of a second share one transaction. */
 const GATHERING_TIME: Duration.Input = "1 second"
@@ -69,8 +70,8 @@ export class AsyncProjector extends Context.Service<
             for (const { name } of projections) beginCheckpoint(writer, name)
           }),
         )
-        yield* journal.onCommit(() => {
-          for (const { news } of followers) news.openUnsafe()
+        yield* journal.onCommit((events) => {
+          for (const follower of followers) follower.follow(events)
         })
         for (const follower of followers) {
           yield* Effect.addFinalizer(() => follower.finish)
@@ -92,13 +93,15 @@ interface FollowerOptions {
 
 class Follower {
   /** Opened by each commit. */
-  readonly news = Latch.makeUnsafe(false)
+  readonly #news = Latch.makeUnsafe(false)
   readonly #options: FollowerOptions
   /** What the rows are made of. */
   #saved: Checkpoint
   /** What was taken since and not saved yet. */
   #taken: Checkpoint
   #failures = 0
+  /** Why what was committed last could not be taken, until the fiber has heard of it. */
+  #fault: { readonly cause: unknown } | undefined
 
   constructor(options: FollowerOptions) {
     this.#options = options
@@ -116,12 +119,33 @@ class Follower {
     }
   }
 
+  /**
+   * Hears of a commit, which waits for it: about a microsecond for each event. It takes nothing out of order, and no more than
+   * a portion.
+   */
+  follow(events: ReadonlyArray<RecordedEvent>): void {
+    this.#news.openUnsafe()
+    const { archiveBlock, position } = this.#taken
+    // At the beginning, what has left for the archive comes first.
+    const isNext = position > 0 && events[0]?.position === position + 1
+    if (!isNext || events.length > PORTION_EVENTS) return
+    const { history, projection } = this.#options
+    if (projection.pending() >= ROWS_PER_SAVE) return
+    const wanted = events.filter(({ event }) => projection.eventTypes.has(event._tag))
+    try {
+      if (wanted.length > 0) projection.take(wanted, history.earlier)
+      this.#taken = { archiveBlock, position: events.at(-1)!.position }
+    } catch (cause) {
+      this.#fault = { cause }
+    }
+  }
+
   /** Never ends by itself. */
   get run(): Effect.Effect<never> {
     const turn = Effect.sleep(GATHERING_TIME).pipe(
-      Effect.andThen(Effect.sync(() => this.news.closeUnsafe())),
+      Effect.andThen(Effect.sync(() => this.#news.closeUnsafe())),
       Effect.andThen(this.#catchUp),
-      Effect.andThen(this.news.await),
+      Effect.andThen(this.#news.await),
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : this.#onFailure(cause),
       ),
@@ -159,6 +183,7 @@ class Follower {
   }
 
   #take(): boolean {
+    this.#assertSound()
     const { history, projection } = this.#options
     const portion = history.next(this.#taken)
     if (portion === undefined) return false
@@ -170,11 +195,14 @@ class Follower {
   get #save(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { projection, write } = this.#options
-      const [from, to] = [this.#saved, this.#taken]
-      if (from === to) return Effect.void
+      if (this.#saved === this.#taken) return Effect.void
+      let to = this.#saved
       const written = write((db) => {
+        this.#assertSound()
+        // Not before: commits that this has waited for were taken as well.
+        to = this.#taken
         projection.save(db)
-        moveCheckpoint(db, projection.name, from, to)
+        moveCheckpoint(db, projection.name, this.#saved, to)
       })
       return Effect.map(written, () => {
         this.#saved = to
@@ -183,12 +211,18 @@ class Follower {
     }).pipe(Effect.uninterruptible)
   }
 
+  /** A commit may have been taken in part. */
+  #assertSound(): void {
+    if (this.#fault !== undefined) throw this.#fault.cause
+  }
+
   #onFailure(cause: Cause.Cause<unknown>): Effect.Effect<void> {
     const { begin, projection } = this.#options
     return Effect.gen({ self: this }, function* () {
       this.#failures++
       // At once: a portion may have been taken in part.
       projection.forget()
+      this.#fault = undefined
       this.#taken = this.#saved
       yield* Effect.logError("a projection has failed and will be tried again", cause).pipe(
         Effect.annotateLogs({ projection: projection.name, position: this.#saved.position }),

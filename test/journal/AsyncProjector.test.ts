@@ -1,14 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Fiber, Latch, Layer, References } from "effect"
+import { TestClock } from "effect/testing"
+import * as fc from "fast-check"
 import { renameSync } from "node:fs"
 import { Archive } from "../../src/journal/Archive.ts"
 import type { AsyncProjection } from "../../src/journal/AsyncProjection.ts"
 import { AsyncProjector, type ProjectionStatus } from "../../src/journal/AsyncProjector.ts"
 import { EVENT_COLUMNS, type EventRow } from "../../src/journal/EventRows.ts"
+import { PORTION_EVENTS } from "../../src/journal/HistoryReader.ts"
 import type { RecordedEvent } from "../../src/journal/Journal.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
-import { advance } from "../support/Turns.ts"
+import { advance, settle } from "../support/Turns.ts"
 import { AT, filesIn, journalIn, move, note, rowsOf } from "./ArchiveFixture.ts"
 import type { noted } from "./TestEvents.ts"
 
@@ -204,6 +207,176 @@ describe("an async projection", () => {
     ),
   )
 })
+
+describe("an async projection that has caught up", () => {
+  it.effect("takes a commit as it is, and waits to save it until others share the transaction", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        const seen: Array<number> = []
+        yield* note("one", 0, "a")
+        yield* Effect.gen(function* () {
+          yield* caughtUp
+          yield* note("one", 1, "a", "b")
+          assert.deepStrictEqual(seen, [1, 2, 3])
+          assert.deepInclude((yield* statusOf)[0]!, { position: 1, lag: 2 })
+          yield* caughtUp
+          assert.deepStrictEqual(yield* tallied(), [row("a", 2), row("b", 1)])
+        }).pipe(Effect.provide(projecting(tally({ onTake: ({ position }) => seen.push(position) }))))
+      }),
+    ),
+  )
+
+  it.effect("leaves a commit that is large to be read in portions", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        let taken = 0
+        yield* note("one", 0, "a")
+        yield* Effect.gen(function* () {
+          yield* caughtUp
+          yield* note("two", 0, ...Array.from({ length: PORTION_EVENTS + 1 }, () => "b"))
+          yield* note("one", 1, "a")
+          assert.strictEqual(taken, 1)
+          yield* caughtUp
+          assert.deepStrictEqual(yield* tallied(), [row("a", 2), row("b", PORTION_EVENTS + 1)])
+        }).pipe(Effect.provide(projecting(tally({ onTake: () => taken++ }))))
+      }),
+    ),
+  )
+
+  it.effect("takes a commit anew that it could take in part only, and fails nobody's append", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        let isBroken = true
+        const half = tally({
+          onTake: ({ position }) => {
+            if (position !== 3 || !isBroken) return
+            isBroken = false
+            throw new Error("half of them were taken")
+          },
+        })
+        yield* note("one", 0, "a")
+        yield* Effect.gen(function* () {
+          yield* caughtUp
+          yield* note("one", 1, "a", "a", "a")
+          yield* note("one", 4, "a")
+          yield* caughtUp
+          assert.deepStrictEqual(yield* tallied(), [row("a", 5)])
+        }).pipe(Effect.provide(projecting(half)))
+      }),
+    ),
+  )
+
+  it.effect("saves what is committed while it waits for its transaction, and does not count it again", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        const { writeLock } = yield* SqliteClient
+        yield* note("one", 0, "a")
+        yield* Effect.gen(function* () {
+          yield* caughtUp
+          yield* note("one", 1, "a")
+          const lock = yield* Latch.make()
+          const holder = yield* Effect.forkChild(writeLock.withPermit(lock.await))
+          yield* settle
+          // Both wait for the lock now, the commit before the save.
+          const commit = yield* Effect.forkChild(note("one", 2, "a"))
+          yield* advance("1 second")
+          yield* lock.open
+          yield* Fiber.join(holder)
+          yield* Fiber.join(commit)
+          yield* settle
+          assert.deepInclude((yield* statusOf)[0]!, { position: 3, lag: 0 })
+        }).pipe(Effect.provide(projecting(tally())))
+        yield* Effect.provide(caughtUp, projecting(tally()))
+        assert.deepStrictEqual(yield* tallied(), [row("a", 3)])
+      }),
+    ),
+  )
+
+  it.effect("counts everything once, whatever fails and whenever it is stopped", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), (steps) =>
+          Effect.runPromise(
+            inFolder(() => countsAll(steps)).pipe(
+              Effect.provide(TestClock.layer()),
+              Effect.provideService(References.MinimumLogLevel, "None"),
+            ),
+          ),
+        ),
+        { numRuns: 40 },
+      ),
+    ),
+  )
+})
+
+type Step =
+  | { readonly do: "note"; readonly texts: ReadonlyArray<string> }
+  | { readonly do: "wait" | "restart" | "failTake" | "failSave" }
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("note" as const),
+      texts: fc.array(fc.constantFrom("a", "b", "c"), { minLength: 1, maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constantFrom("wait" as const, "restart" as const, "failTake" as const, "failSave" as const),
+    }),
+  },
+)
+
+/** Goes through the steps, the projector starting anew at each restart, and compares its rows with what was noted. */
+const countsAll = (steps: ReadonlyArray<Step>) =>
+  Effect.gen(function* () {
+    const expected = new Map<string, number>()
+    let version = 0
+    /** Events from now on until one cannot be taken. */
+    let takesLeft = Number.POSITIVE_INFINITY
+    let failsToSave = false
+    const projection = () =>
+      tally({
+        onTake: () => {
+          if (--takesLeft > 0) return
+          takesLeft = Number.POSITIVE_INFINITY
+          throw new Error("not taken")
+        },
+        onSave: () => {
+          if (!failsToSave) return
+          failsToSave = false
+          throw new Error("not saved")
+        },
+      })
+    const go = Effect.fnUntraced(function* (each: Step) {
+      if (each.do === "wait") yield* advance("1 second")
+      else if (each.do === "failTake") takesLeft = 2
+      else if (each.do === "failSave") failsToSave = true
+      else if (each.do === "note") {
+        yield* note("one", version, ...each.texts)
+        version += each.texts.length
+        for (const text of each.texts) expected.set(text, (expected.get(text) ?? 0) + 1)
+      }
+    })
+    for (const life of livesOf(steps))
+      yield* Effect.forEach(life, go, { discard: true }).pipe(Effect.provide(projecting(projection())))
+    takesLeft = Number.POSITIVE_INFINITY
+    failsToSave = false
+    yield* note("one", version, "end")
+    yield* Effect.provide(caughtUp, projecting(projection()))
+    const wanted = [...expected, ["end", 1] as const].map(([text, times]) => row(text, times))
+    assert.sameDeepMembers(yield* tallied(), wanted)
+  })
+
+const livesOf = (steps: ReadonlyArray<Step>): ReadonlyArray<ReadonlyArray<Step>> => {
+  const lives: Array<Array<Step>> = [[]]
+  for (const each of steps)
+    if (each.do === "restart") lives.push([])
+    else lives.at(-1)!.push(each)
+  return lives
+}
 
 describe("an async projection and the archive", () => {
   it.effect("nothing leaves before it has been seen, and what has left stays counted", () =>
