@@ -33,6 +33,7 @@ import { type LimitedRoute, RateLimits } from "./rate-limits/RateLimits.ts"
 import { securityProblems } from "./SecurityProblems.ts"
 import { recognised } from "./RequestIdentity.ts"
 import { ApiUse } from "./ApiUse.ts"
+import { knownCredential } from "./ConnectionCredential.ts"
 import { ServiceUnavailableProblem } from "./ServiceProblems.ts"
 
 /** The scopes that an endpoint or a whole group requires; the endpoint's own replace those of its group. */
@@ -94,7 +95,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
       // Refusals are answered, not failed: a failure would make HttpApi try the next scheme and report that one's error instead.
       const authorize = (
         handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled, CurrentPrincipal>,
-        credential: Redacted.Redacted<string>,
+        presented: Redacted.Redacted<string>,
         required: ReadonlyArray<Scope>,
         route: LimitedRoute,
         group: string,
@@ -102,6 +103,7 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
         Effect.withFiber((fiber) => {
           const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
           const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+          const credential = knownCredential(request, Redacted.value(presented))
           const presentation = presentationOf(request, now)
           const { address } = presentation
           const attempt = authenticator.authenticate(credential, presentation)
