@@ -1,8 +1,7 @@
 /**
  * What does the HTTP API cost over a bare route, and beside another server with the usual plugins?
  *
- * RenderOwl's requests go through the whole chain (identity, authorization, limits, validation, headers, metrics, logs), and a
- * submission ends in a durable commit; its jobs are due in a year, so that what is measured is the submission and not the
+ * RenderOwl's requests go through the whole chain (identity, authorization, limits, validation, headers, metrics), and a submission ends in a durable commit; its jobs are due in a year, so that what is measured is the submission and not the
  * work. The ceilings are bare `HttpRouter` routes, in a process of their own, whose answers are of the same size, headers
  * included: Node takes 2 µs for those alone. Of a submission there are two, as the promise that it is durable costs most of
  * it: a route that decodes the same JSON and commits a job with plain SQLite, and one that keeps nothing. Where Fastify is
@@ -124,6 +123,8 @@ const openOwl = Effect.fnUntraced(function* () {
   const server = yield* ServerProcess.start(scriptOf("../src/main.ts"), ["serve"], {
     DATA_DIR: folder,
     PORT: "0",
+    // No line for each request, as nobody else here writes one: what it costs, `bench/telemetry.ts` says.
+    LOG_LEVEL: "warn",
   })
   const headers = headersWith(readFileSync(join(folder, "admin.key"), "utf8").trim())
   const post = { method: "POST", path: "/v1/jobs", headers, body, status: 202 } as const

@@ -57,6 +57,8 @@ export class LimitsStore extends Context.Service<
   {
     /** For Effect's `RateLimiter`. */
     readonly store: RateLimiter.RateLimiterStore["Service"]
+    /** What `store.tokenBucket` does, at once. */
+    readonly take: TokenBuckets["take"]
     readonly refused: (refused: Refused, now: number) => void
     /** The newest first, of those before a `sequence`. */
     readonly violations: (before?: number) => ReadonlyArray<OrderedViolation>
@@ -156,15 +158,15 @@ const make = Effect.fnUntraced(function* (options: LimitsStoreOptions) {
     Effect.forkScoped,
   )
 
+  const take: TokenBuckets["take"] = (taking, now) => bucketsOf(taking.key).take(taking, now)
   return LimitsStore.of({
+    take,
     store: RateLimiter.RateLimiterStore.of({
       ...inMemory,
-      tokenBucket: ({ allowOverflow, key, limit, refillRate, tokens }) =>
-        Effect.withFiber((fiber) => {
-          const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-          const refillMs = Duration.toMillis(refillRate)
-          return Effect.succeed(bucketsOf(key).take({ key, tokens, limit, refillMs, allowOverflow }, now))
-        }),
+      tokenBucket: ({ refillRate, ...taking }) =>
+        Effect.map(Clock.currentTimeMillis, (now) =>
+          take({ ...taking, refillMs: Duration.toMillis(refillRate) }, now),
+        ),
     }),
     refused: (refused, now) => violations.record(refused, now),
     violations: (before) => violations.list(before),

@@ -2,7 +2,6 @@
  * How much of the service a caller has, in one place: requests a minute and the burst on top, by tier and by how the caller
  * is known. A share is a bucket of tokens: it holds what a minute gives plus the burst, and refills evenly.
  */
-import { Duration } from "effect"
 import type { Principal, Tier } from "../../security/Principal.ts"
 
 const MINUTE_MS = 60_000
@@ -16,8 +15,7 @@ export interface Policy {
   readonly burst: number
   /** Tokens that the bucket holds. */
   readonly limit: number
-  /** The time for one token. */
-  readonly refillRate: Duration.Duration
+  /** Milliseconds for one token. */
   readonly refillMs: number
   /**
    * `RateLimit-Policy`: the rate that lasts. What the burst allows on top of it is not promised to anybody.
@@ -35,7 +33,6 @@ const policy = (name: string, perMinute: number, burst = 0): Policy => {
     perMinute,
     burst,
     limit,
-    refillRate: Duration.millis(refillMs),
     refillMs,
     header: `"${name}";q=${perMinute};w=${MINUTE_SECONDS}`,
   }
