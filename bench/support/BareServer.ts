@@ -11,7 +11,7 @@ import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "e
 import { createServer } from "node:http"
 import { NewJob } from "../../src/api/v1/jobs/Api.ts"
 import { withHeaders } from "../../src/http/ResponseHeaders.ts"
-import { RawJobs } from "./RawJobs.ts"
+import { type RawEnqueue, RawJobs } from "./RawJobs.ts"
 
 /** What an answer has besides its document. */
 export interface BareAnswer {
@@ -40,24 +40,47 @@ const document = documentOf(answers.document)
 const submitted = documentOf(answers.post)
 const taken = () => withHeadersOf(answers.post, HttpServerResponse.jsonUnsafe(submitted, { status: 202 }))
 
+/** As long as RenderOwl's: who asked, under which id, in which trace. */
+const METADATA = {
+  principal: "key_01m8axrdpge5wbtyezyqx97s5n",
+  correlation_id: "req_0ef0fca6abb484c9358d3918440a0adb",
+  traceparent: "00-b02c221e74e8e8e7349c2458ab55d5ee-931a22576446518d-01",
+}
+
+const rowsOf = ({ delay_ms: delay = 0, payload, type }: typeof NewJob.Type): RawEnqueue => {
+  const dueAt = Date.now() + delay
+  const data = { queue: "default", type, priority: "normal", payload, max_attempts: 3, timeout_ms: 300_000 }
+  return {
+    id: RawJobs.nextId(),
+    dueAt,
+    data: JSON.stringify({ ...data, due_at: dueAt }),
+    metadata: JSON.stringify(METADATA),
+  }
+}
+
 const newJob = HttpServerRequest.schemaBodyJson(NewJob)
 
 const routes = Layer.unwrap(
   Effect.map(RawJobs.open(process.env["FOLDER"]!), (jobs) => {
-    let waiting: Array<() => void> = []
+    let waiting: Array<{ readonly job: RawEnqueue; readonly durable: () => void }> = []
     /** Those of one turn of the event loop share a commit. */
-    const durable = Effect.callback<void>((resume) => {
-      if (waiting.push(() => resume(Exit.void)) > 1) return
-      setImmediate(() => {
-        const group = waiting
-        waiting = []
-        jobs.enqueue(RawJobs.makeIds(group.length), group.length)
-        for (const answer of group) answer()
+    const enqueue = (job: RawEnqueue) =>
+      Effect.callback<void>((resume) => {
+        if (waiting.push({ job, durable: () => resume(Exit.void) }) > 1) return
+        setImmediate(() => {
+          const group = waiting
+          waiting = []
+          jobs.enqueueTogether(group.map(({ job }) => job))
+          for (const { durable } of group) durable()
+        })
       })
-    })
     return Layer.mergeAll(
       HttpRouter.add("POST", "/v1/jobs", Effect.map(newJob, taken)),
-      HttpRouter.add("POST", "/durable/jobs", newJob.pipe(Effect.andThen(durable), Effect.map(taken))),
+      HttpRouter.add(
+        "POST",
+        "/durable/jobs",
+        newJob.pipe(Effect.map(rowsOf), Effect.flatMap(enqueue), Effect.map(taken)),
+      ),
       HttpRouter.add(
         "GET",
         "/documents/:id",

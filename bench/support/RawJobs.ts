@@ -47,6 +47,14 @@ export interface RawJob {
   readonly dueAt: number
 }
 
+/** A job with what its event says, as JSON. */
+export interface RawEnqueue {
+  readonly id: string
+  readonly dueAt: number
+  readonly data: string
+  readonly metadata: string
+}
+
 /** Writes job events and queue rows, and nothing else. */
 export class RawJobs {
   readonly #db: SqliteDatabase
@@ -82,11 +90,15 @@ export class RawJobs {
     this.#updateJob = db.prepareUncached(UPDATE_JOB)
   }
 
+  static readonly #ids = new TypeIdGenerator((bytes) => randomFillSync(bytes))
+
   /** Ids in the order of their making, as the real ones are. */
+  static nextId(): string {
+    return RawJobs.#ids.next("job", Date.now())
+  }
+
   static makeIds(count: number): ReadonlyArray<string> {
-    const generator = new TypeIdGenerator((bytes) => randomFillSync(bytes))
-    const now = Date.now()
-    return Array.from({ length: count }, () => generator.next("job", now))
+    return Array.from({ length: count }, RawJobs.nextId)
   }
 
   /** One event row and one queue row a job, a statement each, `perTransaction` jobs a commit. */
@@ -101,7 +113,19 @@ export class RawJobs {
     return jobs
   }
 
-  /** The same with many rows a statement. `perTransaction` is a multiple of {@link ROWS_PER_INSERT}. */
+  /** Jobs that say what they are, in one commit. */
+  enqueueTogether(jobs: ReadonlyArray<RawEnqueue>): void {
+    const now = Date.now()
+    this.#db.transaction(() => {
+      for (const { data, dueAt, id, metadata } of jobs) {
+        const position = ++this.#position
+        this.#insertEvent.run(position, id, 1, "JobEnqueued", 1, data, metadata, now)
+        this.#insertJob.run(position, this.#queue, this.#type, PRIORITY, ROW_STATUS.waiting, dueAt, 0, null)
+      }
+    })
+  }
+
+  /** What `enqueue` does, with many rows a statement. `perTransaction` is a multiple of {@link ROWS_PER_INSERT}. */
   enqueueMultiRow(ids: ReadonlyArray<string>, perTransaction: number): void {
     if (perTransaction % ROWS_PER_INSERT !== 0) throw new Error(`not a multiple of ${ROWS_PER_INSERT}`)
     for (let next = 0; next < ids.length; next += perTransaction) {
