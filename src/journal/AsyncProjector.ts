@@ -9,9 +9,11 @@ import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { JournalArchive } from "./Archiving.ts"
 import type { AsyncProjection } from "./AsyncProjection.ts"
 import { BEGINNING, beginCheckpoint, type Checkpoint, moveCheckpoint, readCheckpoint } from "./Checkpoints.ts"
-import { type HistoryReader, PORTION_EVENTS } from "./HistoryReader.ts"
+import type { HistoryReader } from "./HistoryReader.ts"
 import { Journal, type RecordedEvent } from "./Journal.ts"
 
+/** Events of a commit that are taken as they are: about half a millisecond, for which the commit waits. */
+export const FOLLOWED_EVENTS_MAX = 512
 /** From an event to the look at it, so that those of a second share one transaction. */
 const GATHERING_TIME: Duration.Input = "1 second"
 /** While there is always more to take. */
@@ -120,15 +122,15 @@ class Follower {
   }
 
   /**
-   * Hears of a commit, which waits for it: about a microsecond for each event. It takes nothing out of order, and no more than
-   * a portion.
+   * Hears of a commit, which waits for it: about a microsecond for each event. It takes nothing out of order, and leaves what is
+   * large to be read in portions.
    */
   follow(events: ReadonlyArray<RecordedEvent>): void {
     this.#news.openUnsafe()
     const { archiveBlock, position } = this.#taken
     // At the beginning, what has left for the archive comes first.
     const isNext = position > 0 && events[0]?.position === position + 1
-    if (!isNext || events.length > PORTION_EVENTS) return
+    if (!isNext || events.length > FOLLOWED_EVENTS_MAX) return
     const { history, projection } = this.#options
     if (projection.pending() >= ROWS_PER_SAVE) return
     const wanted = events.filter(({ event }) => projection.eventTypes.has(event._tag))

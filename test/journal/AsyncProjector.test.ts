@@ -5,9 +5,12 @@ import * as fc from "fast-check"
 import { renameSync } from "node:fs"
 import { Archive } from "../../src/journal/Archive.ts"
 import type { AsyncProjection } from "../../src/journal/AsyncProjection.ts"
-import { AsyncProjector, type ProjectionStatus } from "../../src/journal/AsyncProjector.ts"
+import {
+  AsyncProjector,
+  FOLLOWED_EVENTS_MAX,
+  type ProjectionStatus,
+} from "../../src/journal/AsyncProjector.ts"
 import { EVENT_COLUMNS, type EventRow } from "../../src/journal/EventRows.ts"
-import { PORTION_EVENTS } from "../../src/journal/HistoryReader.ts"
 import type { RecordedEvent } from "../../src/journal/Journal.ts"
 import { SqliteClient } from "../../src/sqlite/SqliteClient.ts"
 import { temporaryFolder } from "../sqlite/TemporaryFolder.ts"
@@ -233,11 +236,11 @@ describe("an async projection that has caught up", () => {
         yield* note("one", 0, "a")
         yield* Effect.gen(function* () {
           yield* caughtUp
-          yield* note("two", 0, ...Array.from({ length: PORTION_EVENTS + 1 }, () => "b"))
+          yield* note("two", 0, ...Array.from({ length: FOLLOWED_EVENTS_MAX + 1 }, () => "b"))
           yield* note("one", 1, "a")
           assert.strictEqual(taken, 1)
           yield* caughtUp
-          assert.deepStrictEqual(yield* tallied(), [row("a", 2), row("b", PORTION_EVENTS + 1)])
+          assert.deepStrictEqual(yield* tallied(), [row("a", 2), row("b", FOLLOWED_EVENTS_MAX + 1)])
         }).pipe(Effect.provide(projecting(tally({ onTake: () => taken++ }))))
       }),
     ),
