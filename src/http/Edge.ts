@@ -14,7 +14,7 @@ import {
 } from "effect/http"
 import type { IncomingMessage } from "node:http"
 import { Admission, type AdmissionLimits, RequestAdmission } from "./Admission.ts"
-import { Arrivals } from "./Arrivals.ts"
+import { Arrivals } from "../telemetry/Arrivals.ts"
 import { type ApiVersions, CurrentApiVersion } from "./ApiVersion.ts"
 import { compressed, uncodedTags } from "./Compression.ts"
 import type { Cors } from "./Cors.ts"
@@ -142,7 +142,9 @@ const make =
   (handler: Effect.Effect<Response, Types.unhandled>): Effect.Effect<Response, Types.unhandled> =>
     Effect.withFiber((fiber) => {
       const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-      const startedAt = isDispatched(request) ? performance.now() : edge.arrivals.now()
+      const startedAt = isDispatched(request)
+        ? performance.now()
+        : edge.arrivals.ofRequest((request.source as IncomingMessage).socket)
       const { tracer } = edge
       const identity = RequestIdentity.fromHeaders(request.headers, request.url, tracer)
       const span =

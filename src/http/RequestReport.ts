@@ -5,6 +5,7 @@
 import { Context, Effect, type Fiber, Scope, type Tracer } from "effect"
 import { HttpRouter, type HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { IncomingMessage } from "node:http"
+import { answered } from "../telemetry/Arrivals.ts"
 import type { Observer } from "../telemetry/Observer.ts"
 import type { RequestIdentity } from "./RequestIdentity.ts"
 
@@ -33,6 +34,7 @@ export const report = (
   // One that a request of a batch stands for has the connection of the batch, or none.
   const { socket } = request.source as { readonly socket: IncomingMessage["socket"] | undefined }
   const answeredAt = performance.now()
+  if (socket !== undefined) answered(socket, answeredAt)
   const { body } = response
   // Now: when a stream has ended, the fiber's context is no longer that of its route.
   const context = fiber.context as Context.Context<HttpRouter.RouteContext>

@@ -105,9 +105,7 @@ class Lanes {
       const wasFree = freeAt <= due
       if (wasFree && this.#gap !== undefined) await this.#until(due)
       const request = this.#plan.next()
-      const sentAt = performance.now()
-      const outcome = await this.#plan.requester.send(request)
-      const answeredAt = performance.now()
+      const { answeredAt, outcome, sentAt } = await this.#plan.requester.send(request)
       if (this.#gap !== undefined && wasFree) this.#record.lateness.record(sentAt - due)
       this.#record.request(request.endpoint, outcome, {
         latency: answeredAt - (wasFree ? sentAt : due),

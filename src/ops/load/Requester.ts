@@ -5,6 +5,7 @@
  */
 import Undici from "@effect/platform-node/Undici"
 import { Effect, type Scope } from "effect"
+import { Arrivals } from "../../telemetry/Arrivals.ts"
 import type { Target } from "./Target.ts"
 
 /** Of an answer that somebody wants to read. */
@@ -31,8 +32,15 @@ type Pool = InstanceType<typeof Undici.Pool>
 /** What came of a request: undefined when it was as it should be, or what was wrong, in a few words. */
 export type Outcome = string | undefined
 
+/** By `performance.now()`. That the tester was too busy to read an answer is not the server's fault: see `Arrivals`. */
+export interface Answer {
+  readonly outcome: Outcome
+  readonly sentAt: number
+  readonly answeredAt: number
+}
+
 export interface Requester {
-  readonly send: (request: Request) => Promise<Outcome>
+  readonly send: (request: Request) => Promise<Answer>
 }
 
 /** No connection was made: trying again at once would only burn the processor. */
@@ -55,9 +63,10 @@ export const makeRequester = (options: {
       Effect.sync(() => new UnderWay(options.timeoutMs)),
       (underWay) => Effect.sync(() => underWay.close()),
     )
+    const arrivals = yield* Arrivals.make
     const headers: Record<string, string> =
       options.key === undefined ? {} : { authorization: `Bearer ${options.key}` }
-    return { send: (request) => send(pool, underWay, request, headers) }
+    return { send: (request) => send({ pool, underWay, arrivals, headers }, request) }
   })
 
 /** Ends requests that take too long. One timer looks after all: a timer each costs more than the request. */
@@ -112,25 +121,28 @@ const poolOf = ({
     },
   })
 
-const send = (
-  pool: Pool,
-  underWay: UnderWay,
-  request: Request,
-  headers: Record<string, string>,
-): Promise<Outcome> =>
+interface Sending {
+  readonly pool: Pool
+  readonly underWay: UnderWay
+  readonly arrivals: Arrivals
+  readonly headers: Record<string, string>
+}
+
+const send = ({ arrivals, headers, pool, underWay }: Sending, request: Request): Promise<Answer> =>
   new Promise((resolve) => {
+    let sentAt = performance.now()
     let status = 0
     let body = ""
     let isGood = false
     let stop = () => {}
     const decoder = new TextDecoder()
-    const expire = () => {
-      resolve(TOO_LATE)
-      stop()
-    }
-    const end = (outcome: Outcome) => {
+    const end = (outcome: Outcome, answeredAt = performance.now()) => {
       underWay.delete(expire)
-      resolve(outcome)
+      resolve({ outcome, sentAt, answeredAt })
+    }
+    const expire = () => {
+      end(TOO_LATE)
+      stop()
     }
     underWay.add(expire)
     pool.dispatch(
@@ -142,6 +154,7 @@ const send = (
       },
       {
         onRequestStart: (controller) => {
+          sentAt = performance.now()
           stop = () => controller.abort(new Error(TOO_LATE))
         },
         onResponseStart: (_controller, statusCode) => {
@@ -154,7 +167,7 @@ const send = (
         },
         onResponseEnd: () => {
           if (isGood) request.onAnswer?.(body)
-          end(isGood ? undefined : problemOf(status, body))
+          end(isGood ? undefined : problemOf(status, body), arrivals.now(sentAt))
         },
         onResponseError: (_controller, error) => end(faultOf(error)),
       },

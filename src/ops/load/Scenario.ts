@@ -71,7 +71,7 @@ export const scenarioOf = (name: ScenarioName, random: () => number = Math.rando
 const makeProject = (requester: Requester): Effect.Effect<string, NotPrepared> =>
   Effect.promise(async () => {
     let id: string | undefined
-    const outcome = await requester.send({ ...PROJECT, onAnswer: (body) => (id = idIn(body)) })
+    const { outcome } = await requester.send({ ...PROJECT, onAnswer: (body) => (id = idIn(body)) })
     return { id, outcome }
   }).pipe(
     Effect.flatMap(({ id, outcome }) =>

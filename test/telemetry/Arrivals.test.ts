@@ -4,7 +4,8 @@ import { once } from "node:events"
 import { createServer, Agent, request } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout } from "node:timers/promises"
-import { Arrivals } from "../../src/http/Arrivals.ts"
+import { Worker } from "node:worker_threads"
+import { answered, Arrivals } from "../../src/telemetry/Arrivals.ts"
 
 const BUSY_MS = 300
 
@@ -79,4 +80,50 @@ describe("the arrival of a request", () => {
       assert.isBelow(Math.min(...waits), BUSY_MS / 3)
     }).pipe(Effect.scoped),
   )
+
+  it.live("was with the answer to the one before, on a connection that was answered meanwhile", () =>
+    Effect.gen(function* () {
+      const arrivals = yield* Arrivals.make
+      const waits: Array<number> = []
+      const server = createServer(({ socket }, response) => {
+        waits.push(performance.now() - arrivals.ofRequest(socket))
+        response.end(() => setImmediate(beBusy))
+        answered(socket, performance.now())
+      })
+      yield* Effect.acquireRelease(
+        Effect.promise(() => once(server.listen(0, "127.0.0.1"), "listening")),
+        () => Effect.sync(() => server.close()),
+      )
+      yield* Effect.acquireRelease(
+        // On a thread of its own, so that it asks while the loop of the server is busy.
+        Effect.sync(() => new Worker(ASKER, { eval: true, workerData: server.address() })),
+        (asker) => Effect.promise(() => asker.terminate()),
+      )
+      yield* Effect.promise(async () => {
+        while (waits.length < 4) await setTimeout(BUSY_MS)
+      })
+      for (const wait of waits.slice(1, 4)) assert.isAbove(wait, 0.9 * BUSY_MS)
+    }).pipe(Effect.scoped),
+  )
 })
+
+describe("the arrival of an answer", () => {
+  it.live("was not before the request was sent", () =>
+    Effect.gen(function* () {
+      const arrivals = yield* Arrivals.make
+      yield* Effect.promise(() => setTimeout(1))
+      beBusy()
+      const sentAt = performance.now()
+      assert.isAtLeast(arrivals.now(sentAt), sentAt)
+      assert.isAtMost(arrivals.now(sentAt), performance.now())
+    }).pipe(Effect.scoped),
+  )
+})
+
+/** Asks again as soon as it is answered, on one connection. */
+const ASKER = `
+  const socket = require("node:net").connect(require("node:worker_threads").workerData.port, "127.0.0.1")
+  const ask = () => socket.write("GET / HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n")
+  socket.on("data", ask)
+  ask()
+`
