@@ -3,7 +3,7 @@
  * The order is that of the stop: first no new work, then HTTP, the schedules, the handlers, and then the database.
  */
 import { randomBytes } from "node:crypto"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Effect, type Fiber, Layer, Redacted } from "effect"
 import packageJson from "../package.json" with { type: "json" }
@@ -67,6 +67,13 @@ const SOURCES = import.meta.dirname
 const HTTP_GRACE = "5 seconds"
 /** Jobs in flight may take this long after that; together well within the 15 seconds of the whole stop. */
 const JOBS_GRACE = "7 seconds"
+
+/** Where data is kept that grows. */
+const foldersOf = ({ archivePath, dataDir, queueDbPath }: Settings) => ({
+  data: dataDir,
+  database: dirname(queueDbPath),
+  archive: dirname(archivePath),
+})
 
 /** The secret behind list cursors; it outlives restarts, so that lists do. */
 const cursorSecret = (dataDir: string) =>
@@ -138,7 +145,10 @@ const tracing = (settings: Settings) =>
 
 /** Below everything else, so that everything is told and measured, to the last. */
 const telemetry = (settings: Settings) =>
-  Layer.merge(settings.isMeasured ? Metrics.layer(settings) : Layer.empty, PerformanceMonitor.layer).pipe(
+  Layer.merge(
+    settings.isMeasured ? Metrics.layer(foldersOf(settings)) : Layer.empty,
+    PerformanceMonitor.layer,
+  ).pipe(
     Layer.provideMerge(tracing(settings)),
     Layer.provideMerge(logging(settings)),
     Layer.provideMerge(Layer.mergeAll(Observer.layer, Metrics.registryLayer)),
@@ -167,12 +177,12 @@ const internalCallers = ({ internalLoopback, internalSecrets }: Settings) =>
   )
 
 /** What is wrong, and who is told. */
-const alerts = ({ alertWebhook, dataDir }: Settings) =>
+const alerts = (settings: Settings) =>
   Alerts.layer(alertRules, AlertDelivery.audience).pipe(
     Layer.provideMerge(AlertDelivery.layer),
-    Layer.provide(AlertWebhook.layer(alertWebhook)),
+    Layer.provide(AlertWebhook.layer(settings.alertWebhook)),
     Layer.provide(signatures),
-    Layer.provideMerge(Health.layer(healthChecks(dataDir))),
+    Layer.provideMerge(Health.layer(healthChecks(foldersOf(settings)))),
   )
 
 /** What follows the journal at its own pace, and what is asked of it. */

@@ -1,10 +1,9 @@
 /**
- * What is left on the disk of a folder: for the health check, for metrics, and for commands that ask before they write. The
+ * What is left on the disks of some folders: for the health check, for metrics, and for commands that ask before they write. The
  * system is asked beside the event loop, which a disk that hangs does not stop.
  */
 import { Effect, Layer, Schedule } from "effect"
-import type { StatsFs } from "node:fs"
-import { statfs } from "node:fs/promises"
+import { stat, statfs } from "node:fs/promises"
 import { dirname, resolve } from "node:path"
 import { Gauges } from "./Instruments.ts"
 
@@ -17,46 +16,74 @@ export interface DiskSpace {
   readonly totalBytes: number
 }
 
+/** Folders by what is kept in them, in a word. */
+export type Folders = Readonly<Record<string, string>>
+
+/** A disk by what is kept on it. */
+export interface NamedDisk extends DiskSpace {
+  readonly name: string
+}
+
 /**
  * The disk of a folder, or of the one that it will be made in. One that cannot be asked is a defect: a command ends with it, and
  * whoever looks again and again says so and goes on.
  */
 export const diskOf = (folder: string): Effect.Effect<DiskSpace> =>
+  Effect.promise(async () => spaceOf(await existing(folder)))
+
+/** The disks that folders are on, each once, by the name of the first of its folders. */
+export const disksOf = (folders: Folders): Effect.Effect<ReadonlyArray<NamedDisk>> =>
   Effect.promise(async () => {
-    const { bavail, blocks, bsize } = await statfsOf(resolve(folder))
-    return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
+    const seen = new Set<number>()
+    const disks: Array<NamedDisk> = []
+    for (const [name, folder] of Object.entries(folders)) {
+      const path = await existing(folder)
+      const { dev } = await stat(path)
+      if (seen.has(dev)) continue
+      seen.add(dev)
+      disks.push({ name, ...(await spaceOf(path)) })
+    }
+    return disks
   })
 
-const statfsOf = async (path: string): Promise<StatsFs> => {
+const spaceOf = async (path: string): Promise<DiskSpace> => {
+  const { bavail, blocks, bsize } = await statfs(path)
+  return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
+}
+
+/** The folder, or the nearest above it that is there. */
+const existing = async (folder: string): Promise<string> => {
+  const path = resolve(folder)
   try {
-    return await statfs(path)
+    await stat(path)
+    return path
   } catch (cause) {
     const parent = dirname(path)
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT" || parent === path) throw cause
-    return statfsOf(parent)
+    return existing(parent)
   }
 }
 
-/** Measures the disk of a folder, one look after the other. While nobody can say how it is, there is no series. */
-export const layer = (folder: string): Layer.Layer<never> =>
+/** Measures the disks of folders, one look after the other. While nobody can say how they are, there are no series. */
+export const layer = (folders: Folders): Layer.Layer<never> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const registry = yield* Effect.context<never>()
       const free = new Gauges(registry, {
         name: "renderowl_disk_free_bytes",
-        description: "Bytes that are free on the disk of the data folder",
+        description: "Bytes that are free on a disk that has data, by what is kept on it",
       })
       const size = new Gauges(registry, {
         name: "renderowl_disk_size_bytes",
-        description: "Size of the disk of the data folder",
+        description: "Size of a disk that has data, by what is kept on it",
       })
-      const show = (disk: DiskSpace | undefined) => {
-        free.set(disk === undefined ? [] : [[{}, disk.freeBytes]])
-        size.set(disk === undefined ? [] : [[{}, disk.totalBytes]])
+      const show = (disks: ReadonlyArray<NamedDisk>) => {
+        free.set(disks.map(({ freeBytes, name }) => [{ disk: name }, freeBytes]))
+        size.set(disks.map(({ name, totalBytes }) => [{ disk: name }, totalBytes]))
       }
-      const look = Effect.catchCause(Effect.map(diskOf(folder), show), (cause) => {
-        show(undefined)
-        return Effect.logWarning("the disk could not be measured", { folder }, cause)
+      const look = Effect.catchCause(Effect.map(disksOf(folders), show), (cause) => {
+        show([])
+        return Effect.logWarning("the disks could not be measured", { folders }, cause)
       })
       yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(LOOK_INTERVAL)))
     }),

@@ -40,12 +40,12 @@ export const registryLayer: Layer.Layer<never> = Layer.effect(
 )
 
 /** What is measured wherever it happens, and how much room is left for the data. */
-export const layer = (options: { readonly dataDir: string }) =>
+export const layer = (folders: DiskSpace.Folders) =>
   Layer.mergeAll(
     RequestMetrics.layer,
     JobMetrics.layer,
     DatabaseMetrics.layer,
     ProcessMetrics.layer,
     TraceMetrics.layer,
-    DiskSpace.layer(options.dataDir),
+    DiskSpace.layer(folders),
   )

@@ -47,7 +47,7 @@ const rules = (parse(textOf("prometheus-alerts.yaml")) as Rules).groups.flatMap(
 
 /** Prometheus' own, and those of its language. */
 const NOT_OURS = new Set(
-  "up rate increase sum max by le and or unless offset histogram_quantile predict_linear".split(" "),
+  "up rate increase sum min max by le and or unless offset histogram_quantile predict_linear".split(" "),
 )
 
 /** The metrics that an expression names. */

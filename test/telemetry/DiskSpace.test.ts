@@ -20,6 +20,26 @@ describe("the space on a disk", () => {
     }),
   )
 
+  it.effect("is told once for each disk that folders are on", () =>
+    Effect.gen(function* () {
+      const data = yield* temporaryFolder
+      // In memory, and so a disk of its own.
+      const folders = {
+        data,
+        archive: join(data, "archive"),
+        database: "/dev/shm",
+        backup: "/dev/shm/not/yet",
+      }
+      const disks = yield* DiskSpace.disksOf(folders)
+      assert.deepStrictEqual(
+        disks.map(({ name }) => name),
+        ["data", "database"],
+      )
+      assert.strictEqual(disks[0]!.totalBytes, (yield* DiskSpace.diskOf(data)).totalBytes)
+      assert.strictEqual(disks[1]!.totalBytes, (yield* DiskSpace.diskOf("/dev/shm")).totalBytes)
+    }),
+  )
+
   it.effect("is measured by the clock, and is no figure while nobody knows it", () =>
     Effect.gen(function* () {
       const data = join(yield* temporaryFolder, "data")
@@ -27,9 +47,9 @@ describe("the space on a disk", () => {
       const names = () =>
         PrometheusMetrics.formatUnsafe(registry)
           .split("\n")
-          .flatMap((line) => /^(renderowl_disk_\w+) \d+$/.exec(line)?.[1] ?? [])
+          .flatMap((line) => /^(renderowl_disk_\w+)\{disk="data"\} \d+$/.exec(line)?.[1] ?? [])
       const shows = (count: number) => Effect.repeat(letOthersRun, { until: () => names().length === count })
-      yield* Layer.build(DiskSpace.layer(join(data, "renders"))).pipe(
+      yield* Layer.build(DiskSpace.layer({ data: join(data, "renders") })).pipe(
         Effect.provideContext(registry),
         Effect.provideService(References.MinimumLogLevel, "None"),
       )

@@ -158,7 +158,7 @@ describe("health", () => {
         "degraded",
         /MB of 0 MB/,
       )
-      const found = yield* Effect.forkChild(diskCheck(".", Number.MAX_SAFE_INTEGER).check)
+      const found = yield* Effect.forkChild(diskCheck({ data: "." }, Number.MAX_SAFE_INTEGER).check)
       assert.deepInclude(yield* Fiber.join(found), { ok: false })
     }),
   )

@@ -13,7 +13,7 @@ import { Migrations } from "../../sqlite/Migrations.ts"
 import type { Migration } from "../../sqlite/Migration.ts"
 import { ReaderPool } from "../../sqlite/ReaderPool.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
-import { diskOf } from "../../telemetry/DiskSpace.ts"
+import { disksOf, type Folders } from "../../telemetry/DiskSpace.ts"
 import type { HealthCheck } from "../../telemetry/Health.ts"
 import { CurrentObserver, type Observer } from "../../telemetry/Observer.ts"
 
@@ -117,12 +117,12 @@ export const queueCheck = (
   }),
 })
 
-export const diskCheck = (folder: string, freeBytesMin = FREE_DISK_BYTES_MIN): HealthCheck => ({
+export const diskCheck = (folders: Folders, freeBytesMin = FREE_DISK_BYTES_MIN): HealthCheck => ({
   name: "disk",
   critical: false,
-  check: Effect.map(diskOf(folder), ({ freeBytes }) => ({
-    ok: freeBytes >= freeBytesMin,
-    detail: `${megabytes(freeBytes)} free`,
+  check: Effect.map(disksOf(folders), (disks) => ({
+    ok: disks.every(({ freeBytes }) => freeBytes >= freeBytesMin),
+    detail: disks.map(({ freeBytes, name }) => `${name}: ${megabytes(freeBytes)} free`).join(", "),
   })),
 })
 
@@ -139,8 +139,8 @@ export const memoryCheck = (limitOf: () => number = memoryLimit): HealthCheck =>
   }),
 })
 
-/** The checks behind `/health`. */
-export const healthChecks = (dataDir: string) =>
+/** The checks behind `/health`; of the disks that these folders are on. */
+export const healthChecks = (folders: Folders) =>
   Effect.gen(function* () {
     const client = yield* SqliteClient
     const migrations = yield* Effect.orDie(Migrations.load(Migrations.defaultFolder))
@@ -152,7 +152,7 @@ export const healthChecks = (dataDir: string) =>
       readersCheck(yield* ReaderPool),
       projectionsCheck((yield* AsyncProjector).status),
       queueCheck((yield* QueueStats).levels, (yield* Queue).activity),
-      diskCheck(dataDir),
+      diskCheck(folders),
       memoryCheck(),
     ]
     return checks

@@ -50,7 +50,7 @@ const operations = Effect.fnUntraced(function* (
     secrets: [yield* Effect.orDie(Webhook.secret(Redacted.make(SECRET)))],
   } as const
   const outside = disk === undefined ? ["disk", "readers"] : ["readers"]
-  const checks = Effect.map(healthChecks(disk ?? ""), (all) =>
+  const checks = Effect.map(healthChecks({ data: disk ?? "" }), (all) =>
     all.filter(({ name }) => !outside.includes(name)),
   )
   const alerts = Alerts.layer(alertRules, AlertDelivery.audience).pipe(
