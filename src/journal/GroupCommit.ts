@@ -61,6 +61,7 @@ export class GroupCommit {
   #startedAt = 0
   #pending: Array<PendingAppend> = []
   #scheduled = false
+  #isCommitting = false
   #closed = false
   #head: number
   /** Last versions of streams, as they would be if the transaction under way commits; in two generations. */
@@ -87,8 +88,10 @@ export class GroupCommit {
     this.#commitNext = options.writeLock.withPermit(
       Effect.sync(() => {
         this.#scheduled = false
+        this.#isCommitting = true
         if (this.#pending.length > 0) this.#flush()
         if (this.#pending.length > 0) this.#schedule()
+        this.#isCommitting = false
       }),
     )
     this.#catalog = options.catalog
@@ -161,8 +164,11 @@ export class GroupCommit {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    // After every fiber that is ready now has had its turn, so that all of them share one fsync.
-    setImmediate(() => Effect.runFork(this.#commitNext))
+    const commit = () => void Effect.runFork(this.#commitNext)
+    // After every fiber that is ready now has had its turn, so that all of them share one fsync. What a commit itself gives rise
+    // to waits until the event loop has looked after everything else.
+    if (this.#isCommitting) setImmediate(commit)
+    else queueMicrotask(commit)
   }
 
   #takeGroup(): Array<PendingAppend> {

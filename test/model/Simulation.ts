@@ -113,16 +113,19 @@ export class Simulation {
   }
 
   /**
-   * `setImmediate` is where the journal waits for others to join its commit. For as long as the simulation has the thread,
-   * such a callback is one more task among all that are ready.
+   * `queueMicrotask` and `setImmediate` are where the journal waits for others to join its commit. For as long as the simulation
+   * has the thread, such a callback is one more task among all that are ready.
    */
   #inside<A>(body: () => A): A {
-    const real = globalThis.setImmediate
-    globalThis.setImmediate = ((task: () => void) => this.#ready.push(task)) as never
+    const { queueMicrotask, setImmediate } = globalThis
+    const makeReady = (task: () => void) => void this.#ready.push(task)
+    globalThis.queueMicrotask = makeReady
+    globalThis.setImmediate = makeReady as never
     try {
       return body()
     } finally {
-      globalThis.setImmediate = real
+      globalThis.queueMicrotask = queueMicrotask
+      globalThis.setImmediate = setImmediate
     }
   }
 
