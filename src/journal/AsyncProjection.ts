@@ -1,5 +1,5 @@
 /**
- * Projections that follow the journal: they cost an append nothing, and are behind it by moments. What a projection has made
+ * Projections that follow the journal: they cost an append next to nothing, and are behind it by moments. What a projection has made
  * of events is written in one transaction with its checkpoint, so that a crash neither loses nor doubles anything.
  * `AsyncProjector` runs them; `db verify` and `db rebuild` fold them anew.
  */

@@ -60,7 +60,9 @@ export class GroupCommit {
   /** When the commit under way began, by `performance.now()`. */
   #startedAt = 0
   #pending: Array<PendingAppend> = []
-  #scheduled = false
+  /** After this turn of the event loop, and after the step under way. */
+  #isScheduled = false
+  #isScheduledSoon = false
   #isCommitting = false
   #closed = false
   #head: number
@@ -87,7 +89,7 @@ export class GroupCommit {
     this.#archived = archivedTotals(options.db)
     this.#commitNext = options.writeLock.withPermit(
       Effect.sync(() => {
-        this.#scheduled = false
+        this.#isScheduled = this.#isScheduledSoon = false
         this.#isCommitting = true
         if (this.#pending.length > 0) this.#flush()
         if (this.#pending.length > 0) this.#schedule()
@@ -114,13 +116,14 @@ export class GroupCommit {
   append(
     appends: ReadonlyArray<StreamAppend>,
     recordedAt: number,
+    hasGathered = false,
   ): Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError> {
     return Effect.callback<ReadonlyArray<RecordedEvent>, JournalError>((resume) => {
       if (this.#closed) return resume(Effect.fail(storeFailed(new Error("the journal is closed"))))
       let size = 0
       for (const append of appends) size += append.events.length
       this.#pending.push({ appends, recordedAt, size, answer: resume })
-      this.#schedule()
+      this.#schedule(hasGathered)
     })
   }
 
@@ -161,14 +164,21 @@ export class GroupCommit {
     })
   }
 
-  #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
+  /**
+   * After every fiber that is ready in this turn of the event loop has had its own, so that all of them share one fsync; where they
+   * have gathered already, after the step under way. What a commit itself gives rise to waits until the event loop has looked after
+   * everything else.
+   */
+  #schedule(isSoon = false): void {
     const commit = () => void Effect.runFork(this.#commitNext)
-    // After every fiber that is ready now has had its turn, so that all of them share one fsync. What a commit itself gives rise
-    // to waits until the event loop has looked after everything else.
-    if (this.#isCommitting) setImmediate(commit)
-    else queueMicrotask(commit)
+    if (isSoon && !this.#isCommitting) {
+      if (this.#isScheduledSoon) return
+      this.#isScheduledSoon = true
+      queueMicrotask(commit)
+    } else if (!this.#isScheduled) {
+      this.#isScheduled = true
+      setImmediate(commit)
+    }
   }
 
   #takeGroup(): Array<PendingAppend> {

@@ -68,11 +68,13 @@ export class Journal extends Context.Service<
   {
     /**
      * Appends to one or more streams, all or nothing. `recordedAt` (milliseconds) is the moment at which the events
-     * were decided. Answers the recorded events, in order, once they are durable.
+     * were decided. Answers the recorded events, in order, once they are durable. Appends of one turn of the event loop share a
+     * commit; `hasGathered`: what could share it is among these appends, or is made in the same step.
      */
     readonly append: (
       appends: ReadonlyArray<StreamAppend>,
       recordedAt: number,
+      hasGathered?: boolean,
     ) => Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError>
     /** The events of one stream after a version (default 0), oldest first, wherever they are. */
     readonly readStream: (

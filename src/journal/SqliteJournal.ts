@@ -109,7 +109,7 @@ export const layer = (options: {
         )
 
       const journal = Journal.of({
-        append: (appends, recordedAt) => commits.append(appends, recordedAt),
+        append: (appends, recordedAt, hasGathered) => commits.append(appends, recordedAt, hasGathered),
         readStream,
         isArchived: (stream) => read(() => streams.isArchived(stream)),
         readAll,

@@ -9,6 +9,7 @@ import { Gauges } from "./Instruments.ts"
 
 /** As often as Prometheus commonly scrapes. */
 const LOOK_INTERVAL = "15 seconds"
+const LOOK_TIMEOUT = "10 seconds"
 
 export interface DiskSpace {
   /** For those who are not root. */
@@ -31,19 +32,28 @@ export interface NamedDisk extends DiskSpace {
 export const diskOf = (folder: string): Effect.Effect<DiskSpace> =>
   Effect.promise(async () => spaceOf(await existing(folder)))
 
-/** The disks that folders are on, each once, by the name of the first of its folders. */
-export const disksOf = (folders: Folders): Effect.Effect<ReadonlyArray<NamedDisk>> =>
+/** The disks that folders are on, each once, by the name of the first of its folders; and the folders that cannot be asked about. */
+export interface Disks {
+  readonly disks: ReadonlyArray<NamedDisk>
+  readonly unknown: ReadonlyArray<{ readonly name: string; readonly cause: unknown }>
+}
+
+export const disksOf = (folders: Folders): Effect.Effect<Disks> =>
   Effect.promise(async () => {
     const seen = new Set<number>()
     const disks: Array<NamedDisk> = []
+    const unknown: Array<{ readonly name: string; readonly cause: unknown }> = []
     for (const [name, folder] of Object.entries(folders)) {
-      const path = await existing(folder)
-      const { dev } = await stat(path)
-      if (seen.has(dev)) continue
-      seen.add(dev)
-      disks.push({ name, ...(await spaceOf(path)) })
+      try {
+        const path = await existing(folder)
+        const { dev } = await stat(path)
+        if (!seen.has(dev)) disks.push({ name, ...(await spaceOf(path)) })
+        seen.add(dev)
+      } catch (cause) {
+        unknown.push({ name, cause })
+      }
     }
-    return disks
+    return { disks, unknown }
   })
 
 const spaceOf = async (path: string): Promise<DiskSpace> => {
@@ -64,7 +74,7 @@ const existing = async (folder: string): Promise<string> => {
   }
 }
 
-/** Measures the disks of folders, one look after the other. While nobody can say how they are, there are no series. */
+/** Measures the disks of folders, one look after the other. While nobody can say how one is, it has no series. */
 export const layer = (folders: Folders): Layer.Layer<never> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
@@ -81,10 +91,22 @@ export const layer = (folders: Folders): Layer.Layer<never> =>
         free.set(disks.map(({ freeBytes, name }) => [{ disk: name }, freeBytes]))
         size.set(disks.map(({ name, totalBytes }) => [{ disk: name }, totalBytes]))
       }
-      const look = Effect.catchCause(Effect.map(disksOf(folders), show), (cause) => {
-        show([])
-        return Effect.logWarning("the disks could not be measured", { folders }, cause)
-      })
+      const say = (problem: unknown) =>
+        Effect.logWarning("disks could not be measured", { folders, problem: String(problem) })
+      const look = disksOf(folders).pipe(
+        Effect.timeout(LOOK_TIMEOUT),
+        Effect.flatMap(({ disks, unknown }) => {
+          show(disks)
+          return Effect.forEach(unknown, ({ cause, name }) => say(`${name}: ${String(cause)}`), {
+            discard: true,
+          })
+        }),
+        // A disk that hangs: what was known of any is old by now.
+        Effect.catch((error) => {
+          show([])
+          return say(error)
+        }),
+      )
       yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(LOOK_INTERVAL)))
     }),
   )

@@ -295,6 +295,51 @@ describe("an async projection that has caught up", () => {
     ),
   )
 
+  it.effect("leaves what is committed after a failure to be read, also where it had missed nothing", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        const { writer } = yield* SqliteClient
+        yield* note("one", 0, "a")
+        yield* Effect.provide(caughtUp, projecting(tally()))
+        yield* Effect.gen(function* () {
+          // What it reads first, to see how far the journal is.
+          writer.exec("ALTER TABLE archived RENAME TO away")
+          yield* until(([one]) => one!.failures === 1)
+          yield* note("one", 1, "b")
+          writer.exec("ALTER TABLE away RENAME TO archived")
+          yield* caughtUp
+          assert.deepStrictEqual(yield* tallied(), [row("a", 1), row("b", 1)])
+        }).pipe(Effect.provide(projecting(tally())))
+      }),
+    ),
+  )
+
+  it.effect("makes commits wait for few look-ups, and reads where there would be many", () =>
+    inFolder(() =>
+      Effect.gen(function* () {
+        const seen: Array<number> = []
+        const forgetful = tally({ onTake: ({ position }) => seen.push(position) })
+        const looking: AsyncProjection = {
+          ...forgetful,
+          take: (events, earlier) => {
+            for (const { stream, version } of events) for (let n = 0; n < 40; n++) earlier(stream, version)
+            forgetful.take(events, earlier)
+          },
+        }
+        yield* note("one", 0, "a")
+        yield* Effect.gen(function* () {
+          yield* caughtUp
+          yield* note("one", 1, "a")
+          yield* note("one", 2, "a")
+          yield* note("one", 3, "a")
+          assert.deepStrictEqual(seen, [1, 2])
+          yield* caughtUp
+          assert.deepStrictEqual(yield* tallied(), [row("a", 4)])
+        }).pipe(Effect.provide(projecting(looking)))
+      }),
+    ),
+  )
+
   it.effect("counts everything once, whatever fails and whenever it is stopped", () =>
     Effect.promise(() =>
       fc.assert(

@@ -49,6 +49,38 @@ const note = (stream: string, expectedVersion: number, text: string) =>
     journal.append([{ stream, expectedVersion, events: [noted(text)] }], AT),
   )
 
+describe("appends in one turn of the event loop", () => {
+  const commitsOf = (hasGathered: boolean) =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const sizes: Array<number> = []
+      yield* journal.onCommit((events) => sizes.push(events.length))
+      const context = yield* Effect.context<Journal>()
+      // Each from a callback of its own, as those of different connections are.
+      const fibers = ["a", "b", "c"].map(
+        (stream) =>
+          new Promise<Fiber.Fiber<unknown, unknown>>((resolve) =>
+            setImmediate(() =>
+              resolve(
+                Effect.runForkWith(context)(
+                  journal.append([{ stream, expectedVersion: 0, events: [noted(stream)] }], AT, hasGathered),
+                ),
+              ),
+            ),
+          ),
+      )
+      for (const fiber of fibers) yield* Fiber.join(yield* Effect.promise(() => fiber))
+      return sizes
+    }).pipe(Effect.scoped, Effect.provide(journalOn(inMemory)))
+
+  it.effect("share a commit, unless they come from who has gathered already", () =>
+    Effect.gen(function* () {
+      expect(yield* commitsOf(false)).toEqual([3])
+      expect(yield* commitsOf(true)).toEqual([1, 1, 1])
+    }),
+  )
+})
+
 const outcomeOf = <A, R>(effect: Effect.Effect<A, { readonly reason: { readonly _tag: string } }, R>) =>
   Effect.match(effect, { onSuccess: () => "ok", onFailure: ({ reason }) => reason._tag })
 

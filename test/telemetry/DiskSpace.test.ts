@@ -30,13 +30,26 @@ describe("the space on a disk", () => {
         database: "/dev/shm",
         backup: "/dev/shm/not/yet",
       }
-      const disks = yield* DiskSpace.disksOf(folders)
+      const { disks, unknown } = yield* DiskSpace.disksOf(folders)
       assert.deepStrictEqual(
         disks.map(({ name }) => name),
         ["data", "database"],
       )
+      assert.deepStrictEqual(unknown, [])
       assert.strictEqual(disks[0]!.totalBytes, (yield* DiskSpace.diskOf(data)).totalBytes)
       assert.strictEqual(disks[1]!.totalBytes, (yield* DiskSpace.diskOf("/dev/shm")).totalBytes)
+    }),
+  )
+
+  it.effect("is told of the others where one cannot be asked", () =>
+    Effect.gen(function* () {
+      const data = yield* temporaryFolder
+      writeFileSync(join(data, "file"), "")
+      const { disks, unknown } = yield* DiskSpace.disksOf({ archive: join(data, "file", "under it"), data })
+      assert.deepStrictEqual(
+        [unknown.map(({ name }) => name), disks.map(({ name }) => name)],
+        [["archive"], ["data"]],
+      )
     }),
   )
 

@@ -120,9 +120,12 @@ export const queueCheck = (
 export const diskCheck = (folders: Folders, freeBytesMin = FREE_DISK_BYTES_MIN): HealthCheck => ({
   name: "disk",
   critical: false,
-  check: Effect.map(disksOf(folders), (disks) => ({
-    ok: disks.every(({ freeBytes }) => freeBytes >= freeBytesMin),
-    detail: disks.map(({ freeBytes, name }) => `${name}: ${megabytes(freeBytes)} free`).join(", "),
+  check: Effect.map(disksOf(folders), ({ disks, unknown }) => ({
+    ok: unknown.length === 0 && disks.every(({ freeBytes }) => freeBytes >= freeBytesMin),
+    detail: [
+      ...disks.map(({ freeBytes, name }) => `${name}: ${megabytes(freeBytes)} free`),
+      ...unknown.map(({ name }) => `${name}: cannot be asked`),
+    ].join(", "),
   })),
 })
 

@@ -1,5 +1,5 @@
 /**
- * Whether a caller may have one more answer now, by the token buckets of Effect's `RateLimiter`. Recognised callers are
+ * Whether a caller may have one more answer now, by token buckets that Effect's `RateLimiter` can go by as well. Recognised callers are
  * counted by their own id, all others by the network that they come from. So are credentials that are refused: where too
  * many different ones come from, those that are not known yet are not even looked at. `admin` is counted and never refused.
  */

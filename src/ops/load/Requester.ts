@@ -35,6 +35,8 @@ export type Outcome = string | undefined
 /** By `performance.now()`. That the tester was too busy to read an answer is not the server's fault: see `Arrivals`. */
 export interface Answer {
   readonly outcome: Outcome
+  /** When it was to be sent, and when there was a connection for it; the same where it was not answered. */
+  readonly dueAt: number
   readonly sentAt: number
   readonly answeredAt: number
 }
@@ -130,18 +132,20 @@ interface Sending {
 
 const send = ({ arrivals, headers, pool, underWay }: Sending, request: Request): Promise<Answer> =>
   new Promise((resolve) => {
-    let sentAt = performance.now()
+    const dueAt = performance.now()
+    let sentAt = dueAt
     let status = 0
     let body = ""
     let isGood = false
     let stop = () => {}
     const decoder = new TextDecoder()
-    const end = (outcome: Outcome, answeredAt = performance.now()) => {
+    const end = (answer: Answer) => {
       underWay.delete(expire)
-      resolve({ outcome, sentAt, answeredAt })
+      resolve(answer)
     }
+    const fail = (outcome: Outcome) => end({ outcome, dueAt, sentAt: dueAt, answeredAt: performance.now() })
     const expire = () => {
-      end(TOO_LATE)
+      fail(TOO_LATE)
       stop()
     }
     underWay.add(expire)
@@ -167,9 +171,10 @@ const send = ({ arrivals, headers, pool, underWay }: Sending, request: Request):
         },
         onResponseEnd: () => {
           if (isGood) request.onAnswer?.(body)
-          end(isGood ? undefined : problemOf(status, body), arrivals.now(sentAt))
+          const outcome = isGood ? undefined : problemOf(status, body)
+          end({ outcome, dueAt, sentAt, answeredAt: arrivals.now(sentAt) })
         },
-        onResponseError: (_controller, error) => end(faultOf(error)),
+        onResponseError: (_controller, error) => fail(faultOf(error)),
       },
     )
   })
