@@ -1,7 +1,8 @@
 /**
  * What does the HTTP API cost over a bare route, and beside another server with the usual plugins?
  *
- * RenderOwl's requests go through the whole chain (identity, authorization, limits, validation, headers, metrics), and a submission ends in a durable commit; its jobs are due in a year, so that what is measured is the submission and not the
+ * RenderOwl's requests go through the whole chain (identity, authorization, limits, validation, headers, metrics), and a
+ * submission ends in a durable commit; its jobs are due in a year, so that what is measured is the submission and not the
  * work. The ceilings are bare `HttpRouter` routes, in a process of their own, whose answers are of the same size, headers
  * included: Node takes 2 µs for those alone. Of a submission there are two, as the promise that it is durable costs most of
  * it: a route that decodes the same JSON and commits a job with plain SQLite, and one that keeps nothing. Where Fastify is

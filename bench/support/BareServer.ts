@@ -1,7 +1,7 @@
 /**
  * The ceilings of the HTTP benchmark: bare `HttpRouter` routes, whose answers are of the same size as RenderOwl's, with as many
- * headers. Two decode the same JSON, one of which then keeps nothing, while the other commits a job with plain SQLite before it answers; one
- * answers a fixed document, and one a 304 without anything. Run as a process of its own; prints its address.
+ * headers. Two decode the same JSON: one keeps nothing, the other commits a job with plain SQLite before it answers. One answers
+ * a fixed document, and one a 304 without anything. Run as a process of its own; prints its address.
  *
  * Environment: `FOLDER` for the database, and `ANSWERS` as {@link BareAnswers}.
  */

@@ -231,7 +231,7 @@ export class ActorSystem extends Context.Service<
             }
           }
           const outcome = yield* Effect.exit(
-            appends.length === 0 ? Effect.succeed([]) : journal.append(appends, now, true),
+            appends.length === 0 ? Effect.succeed([]) : journal.append(appends, now, { hasGathered: true }),
           )
           cell.state = Exit.isSuccess(outcome)
             ? { value, version, snapshotVersion: start.snapshotVersion }

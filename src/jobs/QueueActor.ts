@@ -331,7 +331,9 @@ export class QueueActor {
     }
     if (!this.#quiescent) yield* turn.dispatch()
     const outcome = yield* Effect.exit(
-      turn.appends.length === 0 ? Effect.succeed([]) : this.#options.journal.append(turn.appends, now, true),
+      turn.appends.length === 0
+        ? Effect.succeed([])
+        : this.#options.journal.append(turn.appends, now, { hasGathered: true }),
     )
     if (Exit.isSuccess(outcome)) this.#commit(turn, outcome.value)
     else {

@@ -1,6 +1,6 @@
 /**
- * The journal's one writer. Appends that arrive within the same turn of the event loop are committed together: every
- * event row and every inline projection row in one transaction, and only then is anybody answered. An append that
+ * The journal's one writer. Appends that arrive within the same turn of the event loop (the same step, where they have been
+ * gathered before) are committed together: every event row and every inline projection row in one transaction, and only then is anybody answered. An append that
  * cannot be applied (a version conflict) fails alone; a commit that fails, fails them all and leaves nothing behind.
  */
 import { Effect, Exit, type Semaphore } from "effect"
@@ -60,7 +60,7 @@ export class GroupCommit {
   /** When the commit under way began, by `performance.now()`. */
   #startedAt = 0
   #pending: Array<PendingAppend> = []
-  /** After this turn of the event loop, and after the step under way. */
+  /** Whether there will be a commit after this turn of the event loop, and one after the step under way. */
   #isScheduled = false
   #isScheduledSoon = false
   #isCommitting = false

@@ -74,7 +74,7 @@ export class Journal extends Context.Service<
     readonly append: (
       appends: ReadonlyArray<StreamAppend>,
       recordedAt: number,
-      hasGathered?: boolean,
+      options?: { readonly hasGathered: boolean },
     ) => Effect.Effect<ReadonlyArray<RecordedEvent>, JournalError>
     /** The events of one stream after a version (default 0), oldest first, wherever they are. */
     readonly readStream: (

@@ -109,7 +109,7 @@ export const layer = (options: {
         )
 
       const journal = Journal.of({
-        append: (appends, recordedAt, hasGathered) => commits.append(appends, recordedAt, hasGathered),
+        append: (appends, recordedAt, options) => commits.append(appends, recordedAt, options?.hasGathered),
         readStream,
         isArchived: (stream) => read(() => streams.isArchived(stream)),
         readAll,

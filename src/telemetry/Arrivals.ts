@@ -53,7 +53,7 @@ export class Arrivals {
 
   /**
    * The same of a request. On a connection that was answered meanwhile it came with that answer: who has more to ask
-   * mostly does so at once (measured: within 5 % of what callers see, where the middle is 20 % less than that).
+   * mostly does so at once (measured: within 5 % of what callers see, where the middle is 10 to 20 % less than that).
    */
   ofRequest(connection: object): number {
     const readAt = this.#read()

@@ -25,19 +25,18 @@ export interface NamedDisk extends DiskSpace {
   readonly name: string
 }
 
-/**
- * The disk of a folder, or of the one that it will be made in. One that cannot be asked is a defect: a command ends with it, and
- * whoever looks again and again says so and goes on.
- */
+/** The disk of a folder, or of the one that it will be made in. One that cannot be asked is a defect: a command ends with it. */
 export const diskOf = (folder: string): Effect.Effect<DiskSpace> =>
   Effect.promise(async () => spaceOf(await existing(folder)))
 
-/** The disks that folders are on, each once, by the name of the first of its folders; and the folders that cannot be asked about. */
 export interface Disks {
+  /** Each once, by the name of the first of its folders. */
   readonly disks: ReadonlyArray<NamedDisk>
+  /** Folders that cannot be asked about. */
   readonly unknown: ReadonlyArray<{ readonly name: string; readonly cause: unknown }>
 }
 
+/** The disks that folders are on. One that cannot be asked hides no other. */
 export const disksOf = (folders: Folders): Effect.Effect<Disks> =>
   Effect.promise(async () => {
     const seen = new Set<number>()
@@ -45,16 +44,41 @@ export const disksOf = (folders: Folders): Effect.Effect<Disks> =>
     const unknown: Array<{ readonly name: string; readonly cause: unknown }> = []
     for (const [name, folder] of Object.entries(folders)) {
       try {
-        const path = await existing(folder)
-        const { dev } = await stat(path)
-        if (!seen.has(dev)) disks.push({ name, ...(await spaceOf(path)) })
-        seen.add(dev)
+        const { device, space } = await asked(folder)
+        if (!seen.has(device)) disks.push({ name, ...space })
+        seen.add(device)
       } catch (cause) {
         unknown.push({ name, cause })
       }
     }
     return { disks, unknown }
   })
+
+interface Asked {
+  readonly device: number
+  readonly space: DiskSpace
+}
+
+/**
+ * Questions that are not answered yet, by folder. A disk that hangs keeps one thread of the few that Node has for files; whoever looks
+ * again waits for the same answer, and does not take the next.
+ */
+const questions = new Map<string, Promise<Asked>>()
+
+const asked = (folder: string): Promise<Asked> => {
+  let question = questions.get(folder)
+  if (question === undefined) {
+    question = ask(folder).finally(() => questions.delete(folder))
+    questions.set(folder, question)
+  }
+  return question
+}
+
+const ask = async (folder: string): Promise<Asked> => {
+  const path = await existing(folder)
+  const { dev: device } = await stat(path)
+  return { device, space: await spaceOf(path) }
+}
 
 const spaceOf = async (path: string): Promise<DiskSpace> => {
   const { bavail, blocks, bsize } = await statfs(path)

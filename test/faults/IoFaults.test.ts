@@ -41,7 +41,7 @@ interface Fault {
   /** Refusals after which it is killed, where all calls fail; else enough to show that it does not end by itself. */
   readonly refusals?: number
   /** Answers after the first refusal that show that the process goes on. Default: {@link ACCEPTED_AFTER}. */
-  readonly accepted?: number
+  readonly answersAfter?: number
   /** What whoever submits is told. Absent: nobody is refused, for the journal can do without. */
   readonly reason?: "StoreFull" | "StoreFailed"
 }
@@ -95,7 +95,7 @@ const FAULTS: ReadonlyArray<Fault> = [
     from: 4,
     // Some are of SQLite's own checkpoints after a commit, of which nobody hears.
     calls: 12,
-    accepted: ACCEPTED_AFTER_CHECKPOINTS,
+    answersAfter: ACCEPTED_AFTER_CHECKPOINTS,
     mode: "checkpoint",
   },
   {
@@ -105,7 +105,7 @@ const FAULTS: ReadonlyArray<Fault> = [
     error: "EIO",
     from: 2,
     calls: 3,
-    accepted: ACCEPTED_AFTER_CHECKPOINTS,
+    answersAfter: ACCEPTED_AFTER_CHECKPOINTS,
     mode: "checkpoint",
   },
 ]
@@ -115,7 +115,7 @@ const isAnswer = (line: Told): line is Extract<Told, { _tag: "Accepted" }> => li
 const ofCheckpoint = ({ what }: { readonly what: string }) => what.startsWith("checkpoint")
 
 /** Ends a life once it has shown how it takes the fault. */
-const whenSeen = ({ accepted: after = ACCEPTED_AFTER, calls, reason, refusals = REFUSED }: Fault) => {
+const whenSeen = ({ answersAfter = ACCEPTED_AFTER, calls, reason, refusals = REFUSED }: Fault) => {
   let refused = 0
   let accepted = 0
   let acceptedAfter = 0
@@ -126,7 +126,7 @@ const whenSeen = ({ accepted: after = ACCEPTED_AFTER, calls, reason, refusals = 
     const isPermanent = reason !== undefined && calls === undefined
     const seen = isPermanent
       ? isRefusal(line) && refused === refusals
-      : isAnswer(line) && (acceptedAfter === after || accepted === ACCEPTED_UNNOTICED)
+      : isAnswer(line) && (acceptedAfter === answersAfter || accepted === ACCEPTED_UNNOTICED)
     return seen ? 0 : undefined
   }
 }

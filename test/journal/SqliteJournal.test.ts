@@ -63,7 +63,9 @@ describe("appends in one turn of the event loop", () => {
             setImmediate(() =>
               resolve(
                 Effect.runForkWith(context)(
-                  journal.append([{ stream, expectedVersion: 0, events: [noted(stream)] }], AT, hasGathered),
+                  journal.append([{ stream, expectedVersion: 0, events: [noted(stream)] }], AT, {
+                    hasGathered,
+                  }),
                 ),
               ),
             ),

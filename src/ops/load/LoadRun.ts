@@ -105,8 +105,8 @@ class Lanes {
       const wasFree = freeAt <= due
       if (wasFree && this.#gap !== undefined) await this.#until(due)
       const request = this.#plan.next()
-      const { answeredAt, dueAt, outcome, sentAt } = await this.#plan.requester.send(request)
-      if (this.#gap !== undefined && wasFree) this.#record.lateness.record(dueAt - due)
+      const { answeredAt, askedAt, outcome, sentAt } = await this.#plan.requester.send(request)
+      if (this.#gap !== undefined && wasFree) this.#record.lateness.record(askedAt - due)
       this.#record.request(request.endpoint, outcome, {
         latency: answeredAt - (wasFree ? sentAt : due),
         service: answeredAt - sentAt,

@@ -35,8 +35,8 @@ export type Outcome = string | undefined
 /** By `performance.now()`. That the tester was too busy to read an answer is not the server's fault: see `Arrivals`. */
 export interface Answer {
   readonly outcome: Outcome
-  /** When it was to be sent, and when there was a connection for it; the same where it was not answered. */
-  readonly dueAt: number
+  /** When it was asked for, and when there was a connection to send it on; the same where it was not answered. */
+  readonly askedAt: number
   readonly sentAt: number
   readonly answeredAt: number
 }
@@ -132,8 +132,8 @@ interface Sending {
 
 const send = ({ arrivals, headers, pool, underWay }: Sending, request: Request): Promise<Answer> =>
   new Promise((resolve) => {
-    const dueAt = performance.now()
-    let sentAt = dueAt
+    const askedAt = performance.now()
+    let sentAt = askedAt
     let status = 0
     let body = ""
     let isGood = false
@@ -143,7 +143,8 @@ const send = ({ arrivals, headers, pool, underWay }: Sending, request: Request):
       underWay.delete(expire)
       resolve(answer)
     }
-    const fail = (outcome: Outcome) => end({ outcome, dueAt, sentAt: dueAt, answeredAt: performance.now() })
+    const fail = (outcome: Outcome) =>
+      end({ outcome, askedAt, sentAt: askedAt, answeredAt: performance.now() })
     const expire = () => {
       fail(TOO_LATE)
       stop()
@@ -172,7 +173,7 @@ const send = ({ arrivals, headers, pool, underWay }: Sending, request: Request):
         onResponseEnd: () => {
           if (isGood) request.onAnswer?.(body)
           const outcome = isGood ? undefined : problemOf(status, body)
-          end({ outcome, dueAt, sentAt, answeredAt: arrivals.now(sentAt) })
+          end({ outcome, askedAt, sentAt, answeredAt: arrivals.now(sentAt) })
         },
         onResponseError: (_controller, error) => fail(faultOf(error)),
       },
