@@ -9,6 +9,7 @@ import { ReaderPool } from "../sqlite/ReaderPool.ts"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { ROW_STATUS } from "./JobRow.ts"
 import type { JobStatus } from "./JobState.ts"
+import { limitTo } from "../sqlite/Limit.ts"
 
 /** Which jobs; everything given must hold. */
 export interface JobFilter {
@@ -37,7 +38,7 @@ const RESIDUAL = `
   AND (?6 IS NULL OR (j.due_at <= ?6 AND j.status <> 5))
   AND (?7 IS NULL OR e.recorded_at >= ?7)
   AND (?8 IS NULL OR e.recorded_at < ?8)
-  ORDER BY j.position DESC LIMIT ?9`
+  ORDER BY j.position DESC ${limitTo("?9")}`
 const JOB_EVENT = "CROSS JOIN events e ON e.position = j.position"
 
 /** Index: the primary key, backwards. */

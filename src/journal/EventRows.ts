@@ -6,6 +6,7 @@ import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import type { DomainEvent, EventCatalog } from "./DomainEvent.ts"
 import type { EventMetadata, RecordedEvent } from "./Journal.ts"
 import { MultiRowInsert } from "./MultiRowInsert.ts"
+import { limitTo } from "../sqlite/Limit.ts"
 
 export const EVENT_COLUMNS = [
   "position",
@@ -21,9 +22,9 @@ const COLUMNS = EVENT_COLUMNS.join(", ")
 const INSERT = new MultiRowInsert({ into: `INSERT INTO events (${COLUMNS})`, columns: 8 })
 
 /** One stream after a version. Index: UNIQUE (stream, version). */
-export const SELECT_STREAM = `SELECT ${COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?`
+export const SELECT_STREAM = `SELECT ${COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version ${limitTo()}`
 /** The journal after a position. Index: the primary key. */
-export const SELECT_ALL = `SELECT ${COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?`
+export const SELECT_ALL = `SELECT ${COLUMNS} FROM events WHERE position > ? ORDER BY position ${limitTo()}`
 /** The last position, of what is here and of what was archived. Indexes: two primary keys, one seek each. */
 export const SELECT_HEAD = `SELECT max(last_position, coalesce((SELECT max(position) FROM events), 0)) AS position
   FROM archived WHERE id = 1`

@@ -7,6 +7,7 @@ import type { PoolError } from "../../sqlite/PoolError.ts"
 import { ReaderPool } from "../../sqlite/ReaderPool.ts"
 import { Aggregate, COUNTS, type Dimension, fromRow } from "./Aggregate.ts"
 import { BUCKETS_MAX, type TimeRange } from "./TimeRange.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Longer than that nobody waits for a chart. */
 const DEADLINE = "5 seconds"
@@ -31,10 +32,10 @@ const RANKED_VALUE = `CASE ?3
 /** Index: the primary key, the rows of the dimension at each start; what is left is sorted, as many as have names. */
 export const SELECT_TOP_OF_HOURS = `SELECT a.name, total(${RANKED_VALUE}) AS value
   FROM json_each(?1) wanted CROSS JOIN analytics_hourly a ON a.start = wanted.value AND a.dimension = ?2
-  GROUP BY a.name HAVING value > 0 ORDER BY value DESC, a.name LIMIT ?4`
+  GROUP BY a.name HAVING value > 0 ORDER BY value DESC, a.name ${limitTo("?4")}`
 export const SELECT_TOP_OF_DAYS = `SELECT a.name, total(${RANKED_VALUE}) AS value
   FROM json_each(?1) wanted CROSS JOIN analytics_daily a ON a.start = wanted.value AND a.dimension = ?2
-  GROUP BY a.name HAVING value > 0 ORDER BY value DESC, a.name LIMIT ?4`
+  GROUP BY a.name HAVING value > 0 ORDER BY value DESC, a.name ${limitTo("?4")}`
 
 /** Whom or what a look is about. */
 export interface Subject {

@@ -6,6 +6,7 @@
 import { Context, Effect, Layer } from "effect"
 import { type EventMetadata, Journal, JournalError, StoreFailed } from "../../journal/Journal.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 const COLUMNS = "position, stream, version, type, recorded_at, metadata"
 const IS_AUDITED = "metadata ->> '$.principal' IS NOT NULL"
@@ -13,17 +14,17 @@ const IS_AUDITED = "metadata ->> '$.principal' IS NOT NULL"
 /** Everything between two moments. Index: events_audited, backwards. */
 export const SELECT_AUDITED = `SELECT ${COLUMNS} FROM events INDEXED BY events_audited
   WHERE ${IS_AUDITED} AND recorded_at >= ?1 AND recorded_at <= ?2 AND (recorded_at < ?2 OR position < ?3)
-  ORDER BY recorded_at DESC, position DESC LIMIT ?4`
+  ORDER BY recorded_at DESC, position DESC ${limitTo("?4")}`
 /** What one caller did between two moments. Index: events_audited_by, backwards. */
 export const SELECT_AUDITED_BY = `SELECT ${COLUMNS} FROM events INDEXED BY events_audited_by
   WHERE metadata ->> '$.principal' = ?5 AND ${IS_AUDITED}
     AND recorded_at >= ?1 AND recorded_at <= ?2 AND (recorded_at < ?2 OR position < ?3)
-  ORDER BY recorded_at DESC, position DESC LIMIT ?4`
+  ORDER BY recorded_at DESC, position DESC ${limitTo("?4")}`
 /** What callers did to one stream. Index: UNIQUE (stream, version), backwards. */
 export const SELECT_AUDITED_OF_STREAM = `SELECT ${COLUMNS} FROM events
   WHERE stream = ?5 AND version < ?3 AND ${IS_AUDITED} AND recorded_at >= ?1 AND recorded_at < ?2
     AND (?6 IS NULL OR metadata ->> '$.principal' = ?6)
-  ORDER BY version DESC LIMIT ?4`
+  ORDER BY version DESC ${limitTo("?4")}`
 
 /** One act of a caller. */
 export interface AuditEntry {

@@ -4,15 +4,16 @@
 import { Context, Effect, Layer } from "effect"
 import { JournalError, StoreFailed } from "../../journal/Journal.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Index: the primary key, backwards; each id costs one primary-key look-up. */
 export const SELECT_KEYS = `SELECT k.position, e.stream
   FROM issued_keys k CROSS JOIN events e ON e.position = k.position
-  WHERE k.position < ? ORDER BY k.position DESC LIMIT ?`
+  WHERE k.position < ? ORDER BY k.position DESC ${limitTo()}`
 /** Index: issued_keys_of_owner, backwards. */
 export const SELECT_KEYS_OF_OWNER = `SELECT k.position, e.stream
   FROM issued_keys k INDEXED BY issued_keys_of_owner CROSS JOIN events e ON e.position = k.position
-  WHERE k.owner = ? AND k.position < ? ORDER BY k.position DESC LIMIT ?`
+  WHERE k.owner = ? AND k.position < ? ORDER BY k.position DESC ${limitTo()}`
 /** Index: issued_keys_of_owner, covering; an owner has few. */
 export const COUNT_KEYS_OF_OWNER = "SELECT count(*) AS count FROM issued_keys WHERE owner = ?"
 

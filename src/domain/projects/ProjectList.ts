@@ -4,11 +4,12 @@
 import { Context, Effect, Layer } from "effect"
 import { JournalError, StoreFailed } from "../../journal/Journal.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Index: projects_live, backwards; each id costs one primary-key look-up. */
 export const SELECT_PROJECTS = `SELECT p.position, e.stream
   FROM projects p INDEXED BY projects_live CROSS JOIN events e ON e.position = p.position
-  WHERE p.archived = 0 AND p.position < ? ORDER BY p.position DESC LIMIT ?`
+  WHERE p.archived = 0 AND p.position < ? ORDER BY p.position DESC ${limitTo()}`
 
 /** One entry of a list: the id, and the position to go on from. */
 export interface Listed {

@@ -24,11 +24,12 @@ import type { OutputSettings } from "./OutputSettings.ts"
 import { RenderEngine } from "./RenderEngine.ts"
 import type { RenderError } from "./RenderError.ts"
 import { RENDER_JOB_TYPE } from "./RenderProjection.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Index: renders_of_project, backwards; each id costs one primary-key look-up. */
 export const SELECT_RENDERS = `SELECT r.position, e.stream
   FROM renders r INDEXED BY renders_of_project CROSS JOIN events e ON e.position = r.position
-  WHERE r.project = ? AND r.position < ? ORDER BY r.position DESC LIMIT ?`
+  WHERE r.project = ? AND r.position < ? ORDER BY r.position DESC ${limitTo()}`
 
 /** No render has this id. */
 export class RenderNotFound extends Schema.TaggedError<RenderNotFound>()("RenderNotFound", {

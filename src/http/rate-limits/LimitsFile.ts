@@ -6,6 +6,7 @@ import { type FileFormat, openDatabase } from "../../sqlite/ExpendableFile.ts"
 import type { SqliteDatabase } from "../../sqlite/SqliteDatabase.ts"
 import { type Bucket, fullAt } from "./TokenBuckets.ts"
 import type { CallerKind, Violation, ViolationChanges } from "./Violations.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 const FORMAT: FileFormat = {
   /** "RORL". */
@@ -37,7 +38,7 @@ CREATE TABLE violations (
 
 /** A scan, at the start: those used last are worth most where there is no room for all. */
 const SELECT_BUCKETS = `SELECT key, tokens, refilled_at, capacity, refill_ms FROM buckets
-  WHERE full_at > ? ORDER BY refilled_at DESC LIMIT ?`
+  WHERE full_at > ? ORDER BY refilled_at DESC ${limitTo()}`
 /** A scan of what a minute has left. */
 const DELETE_FULL = "DELETE FROM buckets WHERE full_at <= ?"
 const SELECT_ANY_BUCKET = "SELECT 1 FROM buckets LIMIT 1"
@@ -47,7 +48,7 @@ const UPSERT_BUCKET = `INSERT OR REPLACE INTO buckets (key, tokens, refilled_at,
 
 /** A scan, at the start. */
 const SELECT_VIOLATIONS = `SELECT caller, kind, policy, route, count, first_at, last_at FROM violations
-  WHERE last_at >= ? ORDER BY last_at DESC LIMIT ?`
+  WHERE last_at >= ? ORDER BY last_at DESC ${limitTo()}`
 /** A scan, at the start. */
 const DELETE_OLD_VIOLATIONS = "DELETE FROM violations WHERE last_at < ?"
 /** Index: the primary key. */

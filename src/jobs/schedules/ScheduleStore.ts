@@ -4,18 +4,19 @@
 import { Context, Effect, Layer } from "effect"
 import { JournalError, StoreFailed } from "../../journal/Journal.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Index: schedules_due; each id costs one primary-key look-up. */
 export const SELECT_DUE = `SELECT e.stream
   FROM schedules s INDEXED BY schedules_due CROSS JOIN events e ON e.position = s.position
-  WHERE s.paused = 0 AND s.next_tick_at <= ? ORDER BY s.next_tick_at LIMIT ?`
+  WHERE s.paused = 0 AND s.next_tick_at <= ? ORDER BY s.next_tick_at ${limitTo()}`
 /** Index: schedules_due, one seek. */
 export const SELECT_NEXT = `SELECT min(next_tick_at) AS next_tick_at FROM schedules INDEXED BY schedules_due
   WHERE paused = 0 AND next_tick_at > ?`
 /** Index: the primary key, backwards; each id costs one primary-key look-up. */
 export const SELECT_SCHEDULES = `SELECT s.position, e.stream
   FROM schedules s CROSS JOIN events e ON e.position = s.position
-  WHERE s.position < ? ORDER BY s.position DESC LIMIT ?`
+  WHERE s.position < ? ORDER BY s.position DESC ${limitTo()}`
 /** Ticks whose job is not there. Looks through all schedules, which are bounded, once at a start. */
 const SELECT_UNSUBMITTED = `SELECT e.stream, s.owed_job
   FROM schedules s CROSS JOIN events e ON e.position = s.position WHERE s.owed_job IS NOT NULL`
