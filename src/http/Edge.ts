@@ -3,7 +3,7 @@
  * late or too much, turns every failure into a problem, and puts the common headers on every answer. It knows nothing about
  * routes beyond their methods, and it is on the hot path: no schema runs here unless something went wrong.
  */
-import { Cause, Clock, Context, Effect, type Fiber, Layer, Scope, Tracer, type Types } from "effect"
+import { Cause, Context, Effect, type Fiber, Layer, Scope, Tracer, type Types } from "effect"
 import {
   Headers,
   HttpPlatform,
@@ -148,9 +148,7 @@ const make =
       const { tracer } = edge
       const identity = RequestIdentity.fromHeaders(request.headers, request.url, tracer)
       const span =
-        tracer !== undefined && identity.sampled
-          ? tracer.begin(request, identity, fiber.getRef(Clock.Clock).currentTimeNanosUnsafe())
-          : undefined
+        tracer !== undefined && identity.sampled ? tracer.begin(request, identity, startedAt) : undefined
       const choice = edge.versions.choose(request.url, request.headers)
       const route = choice === undefined ? undefined : VersionRoute.find(choice, request.method, edge)
       const scope = Context.getUnsafe(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)

@@ -31,7 +31,12 @@ const SCOPE = "renderowl"
 /** Where all spans go when they have ended. */
 class Spans extends Context.Service<
   Spans,
-  { readonly sink: SpanSink; readonly queue: SpanQueue; readonly isSampled: IsSampled }
+  {
+    readonly sink: SpanSink
+    readonly queue: SpanQueue
+    readonly resource: Resource.Resource["Service"]
+    readonly isSampled: IsSampled
+  }
 >()("renderowl/telemetry/OpenTelemetry/Spans") {}
 
 const spans = (settings: TracingSettings, { version }: TracingOptions) =>
@@ -55,8 +60,9 @@ const spans = (settings: TracingSettings, { version }: TracingOptions) =>
           ),
       )
       return {
-        sink: { ...of, limits: settings.limits, take: (span) => queue.onEnd(span) },
+        sink: { limits: settings.limits, take: (span) => queue.add(span) },
         queue,
+        resource: of.resource,
         isSampled: isSampledBy(settings),
       }
     }),
@@ -65,7 +71,7 @@ const spans = (settings: TracingSettings, { version }: TracingOptions) =>
 /** The SDK's, for Effect's bridge. */
 const sdkTracer = Layer.effect(
   OtelTracer.OtelTracer,
-  Effect.map(Spans, ({ isSampled, queue, sink: { resource } }) =>
+  Effect.map(Spans, ({ isSampled, queue, resource }) =>
     new BasicTracerProvider({
       resource,
       sampler: samplerOf(isSampled),
@@ -110,7 +116,7 @@ const told = Layer.effectDiscard(
     const observer = yield* CurrentObserver
     yield* observer.on("request", (request) => finishRequest(request, clock))
     yield* observer.on("database", (operation) => {
-      const span = databaseSpan(sink, operation, clock)
+      const span = databaseSpan(operation, clock)
       if (span !== undefined) sink.take(span)
     })
   }),

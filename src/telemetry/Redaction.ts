@@ -13,8 +13,13 @@ const SECRET_FIELDS =
 export const isSecretField = (name: string): boolean =>
   SECRET_FIELDS.test(name.toLowerCase().replaceAll(/[-_.]/g, ""))
 
+/** What signs a URL, or opens it: the name of a parameter. */
+const SECRET_PARAMETER =
+  /[?&][\w.-]*(?:signature|sig|token|secret|password|credential|api_?key|access_?key(?:id)?|jwt|authorization|code|key)=/
+    .source
+
 /** A quick look: text without any of these marks has nothing in it that {@link scrub} would find. */
-const MARKS = /ro_live_|whsec_|eyJ|bearer|basic|-----BEGIN|:\/\/|[?&]/i
+const MARKS = new RegExp(`ro_live_|whsec_|eyJ|bearer|basic|-----BEGIN|://|${SECRET_PARAMETER}`, "i")
 
 /** In the order in which they are replaced. */
 const PATTERNS: ReadonlyArray<readonly [pattern: RegExp, replacement: string]> = [
@@ -27,11 +32,7 @@ const PATTERNS: ReadonlyArray<readonly [pattern: RegExp, replacement: string]> =
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, REDACTED],
   // A name and password in a URL.
   [/(:\/\/)[^\s/?#@"']+@/g, `$1${REDACTED}@`],
-  // What signs a URL, or opens it.
-  [
-    /([?&][\w.-]*(?:signature|sig|token|secret|password|credential|api_?key|access_?key(?:id)?|jwt|authorization|code|key)=)[^&#\s"'<>\\]+/gi,
-    `$1${REDACTED}`,
-  ],
+  [new RegExp(`(${SECRET_PARAMETER})[^&#\\s"'<>\\\\]+`, "gi"), `$1${REDACTED}`],
 ]
 
 /** The text without what looks like a credential. */

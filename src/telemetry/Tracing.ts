@@ -167,10 +167,11 @@ export interface RequestTracer {
    * says whether the caller's own span is recorded; `undefined`: it has none.
    */
   readonly isRecorded: (url: string, traceId: string, caller: boolean | undefined) => boolean
+  /** `startedAt`: by `performance.now()`. */
   readonly begin: (
     request: HttpServerRequest.HttpServerRequest,
     ids: RequestIds,
-    startTime: bigint,
+    startedAt: number,
   ) => Tracer.Span
 }
 

@@ -8,18 +8,15 @@ import * as Otel from "@opentelemetry/api"
 import type { Clock } from "effect"
 import type { DatabaseOperation } from "../Observer.ts"
 import * as TraceParent from "../TraceParent.ts"
-import { EndedSpan, newSpanId, type SpanSink } from "./RecordedSpan.ts"
+import type { EndedSpan } from "./EndedSpan.ts"
+import { newSpanId } from "./RecordedSpan.ts"
 
 const NANOS_PER_MILLI = 1_000_000
 const FAILED = { code: Otel.SpanStatusCode.ERROR }
 const DONE = { code: Otel.SpanStatusCode.UNSET }
 
 /** It has just ended, by the clock that other spans are timed with. */
-export const databaseSpan = (
-  sink: SpanSink,
-  operation: DatabaseOperation,
-  clock: Clock.Clock,
-): EndedSpan | undefined => {
+export const databaseSpan = (operation: DatabaseOperation, clock: Clock.Clock): EndedSpan | undefined => {
   const [parent, ...others] = contextsOf(operation)
   if (parent === undefined) return undefined
   const { durationMs, events, name, ok, sql } = operation
@@ -27,17 +24,25 @@ export const databaseSpan = (
   const attributes: Otel.Attributes = { "db.system.name": "sqlite", "db.operation.name": name }
   if (sql !== undefined) attributes["db.query.text"] = sql
   if (name === "COMMIT") attributes["renderowl.journal.events"] = events
-  return new EndedSpan(sink, {
+  return {
     name: name === "COMMIT" ? "COMMIT journal" : name,
     kind: Otel.SpanKind.CLIENT,
-    context: { traceId: parent.traceId, spanId: newSpanId(), traceFlags: Otel.TraceFlags.SAMPLED },
-    parent,
+    traceId: parent.traceId,
+    spanId: newSpanId(),
+    traceState: undefined,
+    parentSpanId: parent.spanId,
+    isParentRemote: false,
     startNanos: endNanos - Math.round(durationMs * NANOS_PER_MILLI),
     endNanos,
+    common: undefined,
     attributes,
-    status: ok ? DONE : FAILED,
+    events: [],
     links: others.map((context) => ({ context })),
-  })
+    droppedAttributes: 0,
+    droppedEvents: 0,
+    droppedLinks: 0,
+    status: ok ? DONE : FAILED,
+  }
 }
 
 /** The spans that it was done for, as far as they are sampled. */

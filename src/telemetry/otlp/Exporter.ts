@@ -42,19 +42,20 @@ class Exporter extends OTLPExporterBase<SpanBatch> implements BatchExporter {
     this.#timeoutMs = timeoutMs
   }
 
-  send(batch: SpanBatch): Promise<void> {
+  send(batch: SpanBatch): Promise<boolean> {
     return new Promise((resolve) => {
       let isOver = false
-      const over = (error: unknown) => {
+      const over = (error: unknown, isDone: boolean) => {
         if (isOver) return
         isOver = true
         clearTimeout(timer)
         this.#onExport(batch.spans, error)
-        resolve()
+        resolve(isDone)
       }
-      const timer = setTimeout(() => over(new Error("the collector takes too long")), this.#timeoutMs).unref()
+      const tooLate = () => over(new Error("the collector takes too long"), false)
+      const timer = setTimeout(tooLate, this.#timeoutMs).unref()
       this.export(batch, ({ code, error }) =>
-        over(code === EXPORTED ? undefined : (error ?? new Error("not exported"))),
+        over(code === EXPORTED ? undefined : (error ?? new Error("not exported")), true),
       )
     })
   }

@@ -14,7 +14,6 @@ const LOW_7_BITS = 0x7f
 const MORE = 0x80
 const ASCII_MAX = 0x7f
 const TWO_TO_32 = 2 ** 32
-const NANOS_PER_SECOND = 1_000_000_000
 
 /** By the code of a hexadecimal digit. */
 const NIBBLES = new Uint8Array(ASCII_MAX + 1)
@@ -43,11 +42,6 @@ export class ProtobufWriter {
   /** Forgets what was written; the memory is used again. */
   reset(): void {
     this.#at = 0
-  }
-
-  /** Bytes that were written. */
-  get length(): number {
-    return this.#at
   }
 
   /** What was written, until the next write or reset. */
@@ -118,19 +112,12 @@ export class ProtobufWriter {
     this.#at += 8
   }
 
-  /** Seconds and nanoseconds, in nanoseconds (fixed64). */
-  nanos(tag: number, seconds: number, nanos: number): void {
+  /** A whole number of nanoseconds that is not negative (fixed64). */
+  nanos(tag: number, nanos: number): void {
     this.#reserve(2 * VARINT_BYTES_MAX)
     this.#tag(tag)
-    // The product needs 61 bits: its lower half is exact, and its upper one is what is left.
-    let low = Math.imul(seconds, NANOS_PER_SECOND) >>> 0
-    let high = Math.round((seconds * NANOS_PER_SECOND - low) / TWO_TO_32)
-    low += nanos
-    if (low >= TWO_TO_32) {
-      low -= TWO_TO_32
-      high++
-    }
-    this.#view.setUint32(this.#at, low, true)
+    const high = Math.floor(nanos / TWO_TO_32)
+    this.#view.setUint32(this.#at, nanos - high * TWO_TO_32, true)
     this.#view.setUint32(this.#at + 4, high, true)
     this.#at += 8
   }

@@ -8,25 +8,31 @@ import * as Otel from "@opentelemetry/api"
 import { type Clock, Context, Exit, Option, Tracer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { FinishedRequest } from "../Observer.ts"
-import type { RequestIds, RequestTracer } from "../Tracing.ts"
+import type { RequestIds, RequestTracer, SpanLimits } from "../Tracing.ts"
 import { cleanQuery } from "./Conventions.ts"
 import { RecordedSpan, type SpanSink } from "./RecordedSpan.ts"
 import type { IsSampled } from "./Sampling.ts"
+import { commonAttributes } from "./TraceRequest.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 
+const NANOS_PER_MILLI = 1_000_000
 const SERVER_ERROR = 500
 const ANSWERED = Exit.void
+/** More kinds of requests than there are routes, methods and answers; callers could think of more. */
+const COMMON_MAX = 1_000
 const OUR_FAULT = { code: Otel.SpanStatusCode.ERROR }
 
 class RequestSpan extends RecordedSpan {
   readonly #request: Request
+  readonly #common: CommonAttributes
 
   constructor(
     sink: SpanSink,
+    common: CommonAttributes,
     request: Request,
     { parentSpanId, spanId, traceId }: RequestIds,
-    startTime: bigint,
+    startedAt: number,
   ) {
     const parent =
       parentSpanId === undefined ? Option.none() : Option.some(remote({ traceId, spanId: parentSpanId }))
@@ -38,37 +44,76 @@ class RequestSpan extends RecordedSpan {
       parent,
       links: [],
       annotations: Context.empty(),
-      startTime,
+      startTime: Math.round((performance.timeOrigin + startedAt) * NANOS_PER_MILLI),
       sampled: true,
     })
     this.#request = request
+    this.#common = common
   }
 
   finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endTime: bigint): void {
     const { headers, url } = this.#request
     const queryAt = url.indexOf("?")
-    const isOurFault = status >= SERVER_ERROR
     // One literal, always of the same shape: what there is none of is left out when it is written.
     const attributes: Otel.Attributes = {
-      "http.request.method": method,
-      "http.response.status_code": status,
-      "http.route": route,
-      "url.scheme": this.#request.protocol ?? "http",
       "url.path": queryAt === -1 ? url : url.slice(0, queryAt),
       "url.query":
         queryAt === -1 || queryAt === url.length - 1 ? undefined : cleanQuery(url.slice(queryAt + 1)),
       "user_agent.original": headers["user-agent"],
       "client.address": Option.getOrUndefined(this.#request.remoteAddress),
-      "error.type": isOurFault ? String(status) : undefined,
     }
+    const scheme = this.#request.protocol ?? "http"
     this.endAfter(
       durationMs + streamedMs,
       endTime,
       route === undefined ? method : `${method} ${route}`,
+      this.#common.of(method, route, status, scheme),
       attributes,
-      isOurFault ? OUR_FAULT : undefined,
+      status >= SERVER_ERROR ? OUR_FAULT : undefined,
       ANSWERED,
     )
+  }
+}
+
+/** What many requests have in common. */
+interface Common {
+  readonly method: string
+  readonly status: number
+  readonly scheme: string
+  readonly written: Uint8Array
+}
+
+/** The attributes that many requests have in common, written once. */
+class CommonAttributes {
+  readonly #charactersMax: number | undefined
+  readonly #byRoute = new Map<string | undefined, Array<Common>>()
+  #kept = 0
+
+  constructor({ charactersMax }: SpanLimits) {
+    this.#charactersMax = charactersMax
+  }
+
+  of(method: string, route: string | undefined, status: number, scheme: string): Uint8Array {
+    const ofRoute = this.#byRoute.get(route)
+    const known = ofRoute?.find(
+      (common) => common.status === status && common.method === method && common.scheme === scheme,
+    )
+    if (known !== undefined) return known.written
+    const attributes: Otel.Attributes = {
+      "http.request.method": method,
+      "http.response.status_code": status,
+      "http.route": route,
+      "url.scheme": scheme,
+      "error.type": status >= SERVER_ERROR ? String(status) : undefined,
+    }
+    const written = commonAttributes(attributes, this.#charactersMax)
+    if (this.#kept < COMMON_MAX) {
+      this.#kept++
+      const common = { method, status, scheme, written }
+      if (ofRoute === undefined) this.#byRoute.set(route, [common])
+      else ofRoute.push(common)
+    }
+    return written
   }
 }
 
@@ -82,9 +127,10 @@ export const requestTracer = (
   untraced: ReadonlyArray<string>,
 ): RequestTracer => {
   const paths = new Set(untraced)
+  const common = new CommonAttributes(sink.limits)
   return {
     isRecorded: (url, traceId, caller) => !paths.has(url) && isSampled(traceId, caller),
-    begin: (request, ids, startTime) => new RequestSpan(sink, request, ids, startTime),
+    begin: (request, ids, startedAt) => new RequestSpan(sink, common, request, ids, startedAt),
   }
 }
 

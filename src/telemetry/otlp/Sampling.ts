@@ -4,29 +4,27 @@
  * @source https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling
  */
 import * as Otel from "@opentelemetry/api"
-import {
-  AlwaysOffSampler,
-  AlwaysOnSampler,
-  type Sampler,
-  SamplingDecision,
-  TraceIdRatioBasedSampler,
-} from "@opentelemetry/sdk-trace-base"
+import { type Sampler, SamplingDecision, TraceIdRatioBasedSampler } from "@opentelemetry/sdk-trace-base"
 import type { TracingSettings } from "../Tracing.ts"
 
 /** Whether a span is recorded; `parent` says whether its parent is, and is `undefined` for the first of its trace. */
 export type IsSampled = (traceId: string, parent: boolean | undefined) => boolean
 
 export const isSampledBy = ({ ratio, sampler }: TracingSettings): IsSampled => {
-  const followsParent = sampler.startsWith("parentbased_")
-  const root = sampler.endsWith("always_on")
-    ? new AlwaysOnSampler()
+  const isRootSampled = sampler.endsWith("always_on")
+    ? () => true
     : sampler.endsWith("always_off")
-      ? new AlwaysOffSampler()
-      : new TraceIdRatioBasedSampler(ratio)
-  return (traceId, parent) =>
-    parent !== undefined && followsParent
-      ? parent
-      : root.shouldSample(Otel.ROOT_CONTEXT, traceId).decision === SamplingDecision.RECORD_AND_SAMPLED
+      ? () => false
+      : isInShare(ratio)
+  return sampler.startsWith("parentbased_")
+    ? (traceId, parent) => parent ?? isRootSampled(traceId)
+    : (traceId) => isRootSampled(traceId)
+}
+
+const isInShare = (ratio: number): ((traceId: string) => boolean) => {
+  const sampler = new TraceIdRatioBasedSampler(ratio)
+  return (traceId) =>
+    sampler.shouldSample(Otel.ROOT_CONTEXT, traceId).decision === SamplingDecision.RECORD_AND_SAMPLED
 }
 
 /** For the spans that the SDK makes. */

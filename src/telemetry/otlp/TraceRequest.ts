@@ -5,8 +5,9 @@
  *
  * @source https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto
  */
-import type { AttributeValue, Attributes, HrTime, Link, SpanContext } from "@opentelemetry/api"
+import { type AttributeValue, type Attributes, type Link, TraceFlags } from "@opentelemetry/api"
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
+import type { EndedSpan } from "./EndedSpan.ts"
 import { ProtobufWriter } from "./ProtobufWriter.ts"
 
 /** Field numbers × 8 + wire type (0 varint, 1 fixed64, 2 with a length, 5 fixed32). */
@@ -69,33 +70,27 @@ const IS_REMOTE = 0x200
 const SPAN_ROOM = 2
 const SPANS_ROOM = 3
 /** As many as a batch usually has. */
-const SPANS_BYTES = 128 * 1024
-const HEAD_BYTES = 1024
+const REQUEST_BYTES = 256 * 1024
+const COMMON_BYTES = 1024
 
 type Resource = ReadableSpan["resource"]
 type Scope = ReadableSpan["instrumentationScope"]
 
-/** A request in the making, to which spans are added as they end: none of them is kept. Its memory is used for the next. */
+/** A request in the making, to which spans are added: none of them is kept. */
 export class TraceRequest {
-  readonly #resource: Uint8Array
-  readonly #scope: Uint8Array
-  readonly #spans: ProtobufWriter
+  readonly #resource: Resource
+  readonly #scope: Scope
+  readonly #writer: ProtobufWriter
+  #resourceSpans = 0
+  #scopeSpans = 0
   #count = 0
 
-  /** All spans are of this resource and scope, whatever they say themselves. `charactersMax`: of the text of an attribute. */
+  /** All spans are of this resource and scope. `charactersMax`: of the text of an attribute. */
   constructor(resource: Resource, scope: Scope, charactersMax?: number | undefined) {
-    this.#spans = new ProtobufWriter(SPANS_BYTES, charactersMax)
-    const writer = new ProtobufWriter(HEAD_BYTES)
-    const resourceStart = writer.begin(RESOURCE_SPANS_RESOURCE)
-    writeAttributes(writer, RESOURCE_ATTRIBUTES, resource.attributes)
-    writer.end(resourceStart)
-    this.#resource = new Uint8Array(writer.written)
-    writer.reset()
-    const scopeStart = writer.begin(SCOPE_SPANS_SCOPE)
-    writer.text(SCOPE_NAME, scope.name)
-    if (scope.version !== undefined) writer.text(SCOPE_VERSION, scope.version)
-    writer.end(scopeStart)
-    this.#scope = new Uint8Array(writer.written)
+    this.#resource = resource
+    this.#scope = scope
+    this.#writer = new ProtobufWriter(REQUEST_BYTES, charactersMax)
+    this.reset()
   }
 
   /** Spans that were added. */
@@ -103,53 +98,67 @@ export class TraceRequest {
     return this.#count
   }
 
-  add(span: ReadableSpan): void {
+  add(span: EndedSpan): void {
     this.#count++
-    writeSpan(this.#spans, span)
+    writeSpan(this.#writer, span)
   }
 
-  /** The request as it is sent; the next one begins. */
-  take(): Uint8Array {
-    const writer = new ProtobufWriter(HEAD_BYTES + this.#spans.length)
-    const resourceSpans = writer.begin(REQUEST_RESOURCE_SPANS, SPANS_ROOM)
-    writer.raw(this.#resource)
-    const scopeSpans = writer.begin(RESOURCE_SPANS_SCOPE_SPANS, SPANS_ROOM)
-    writer.raw(this.#scope)
-    writer.raw(this.#spans.written)
-    writer.end(scopeSpans, SPANS_ROOM)
-    writer.end(resourceSpans, SPANS_ROOM)
-    this.#spans.reset()
+  /** The request as it is sent, as long as it is not {@link reset}: until then, nothing can be added any more. */
+  finish(): Uint8Array {
+    this.#writer.end(this.#scopeSpans, SPANS_ROOM)
+    this.#writer.end(this.#resourceSpans, SPANS_ROOM)
+    return this.#writer.written
+  }
+
+  /** Begins another in the same memory. */
+  reset(): void {
+    const writer = this.#writer
+    writer.reset()
     this.#count = 0
-    return writer.written
+    this.#resourceSpans = writer.begin(REQUEST_RESOURCE_SPANS, SPANS_ROOM)
+    const resourceStart = writer.begin(RESOURCE_SPANS_RESOURCE)
+    writeAttributes(writer, RESOURCE_ATTRIBUTES, this.#resource.attributes)
+    writer.end(resourceStart)
+    this.#scopeSpans = writer.begin(RESOURCE_SPANS_SCOPE_SPANS, SPANS_ROOM)
+    const scopeStart = writer.begin(SCOPE_SPANS_SCOPE)
+    writer.text(SCOPE_NAME, this.#scope.name)
+    if (this.#scope.version !== undefined) writer.text(SCOPE_VERSION, this.#scope.version)
+    writer.end(scopeStart)
   }
 }
 
-const writeSpan = (writer: ProtobufWriter, span: ReadableSpan): void => {
-  const { parentSpanContext } = span
-  const { spanId, traceFlags, traceId, traceState } = span.spanContext()
+/** Attributes of a span, for {@link EndedSpan.common}. */
+export const commonAttributes = (attributes: Attributes, charactersMax: number | undefined): Uint8Array => {
+  const writer = new ProtobufWriter(COMMON_BYTES, charactersMax)
+  writeAttributes(writer, SPAN_ATTRIBUTES, attributes)
+  return new Uint8Array(writer.written)
+}
+
+const writeSpan = (writer: ProtobufWriter, span: EndedSpan): void => {
   const start = writer.begin(SCOPE_SPANS_SPANS, SPAN_ROOM)
-  writer.hex(SPAN_TRACE_ID, traceId)
-  writer.hex(SPAN_ID, spanId)
-  if (traceState !== undefined) writer.text(SPAN_TRACE_STATE, traceState.serialize())
-  if (parentSpanContext !== undefined) writer.hex(SPAN_PARENT_ID, parentSpanContext.spanId)
+  writer.hex(SPAN_TRACE_ID, span.traceId)
+  writer.hex(SPAN_ID, span.spanId)
+  if (span.traceState !== undefined) writer.text(SPAN_TRACE_STATE, span.traceState)
+  if (span.parentSpanId !== undefined) writer.hex(SPAN_PARENT_ID, span.parentSpanId)
   writer.text(SPAN_NAME, span.name)
   // The definitions have one for "unspecified" before those of the API.
   writer.unsigned(SPAN_KIND, span.kind + 1)
-  writeTime(writer, SPAN_START, span.startTime)
-  writeTime(writer, SPAN_END, span.endTime)
+  writer.nanos(SPAN_START, span.startNanos)
+  writer.nanos(SPAN_END, span.endNanos)
+  if (span.common !== undefined) writer.raw(span.common)
   writeAttributes(writer, SPAN_ATTRIBUTES, span.attributes)
-  writeCount(writer, SPAN_DROPPED_ATTRIBUTES, span.droppedAttributesCount)
+  writeCount(writer, SPAN_DROPPED_ATTRIBUTES, span.droppedAttributes)
   for (const event of span.events) {
     const start = writer.begin(SPAN_EVENTS)
-    writeTime(writer, EVENT_TIME, event.time)
+    writer.nanos(EVENT_TIME, event.nanos)
     writer.text(EVENT_NAME, event.name)
-    if (event.attributes !== undefined) writeAttributes(writer, EVENT_ATTRIBUTES, event.attributes)
-    writeCount(writer, EVENT_DROPPED_ATTRIBUTES, event.droppedAttributesCount)
+    writeAttributes(writer, EVENT_ATTRIBUTES, event.attributes)
+    writeCount(writer, EVENT_DROPPED_ATTRIBUTES, event.droppedAttributes)
     writer.end(start)
   }
-  writeCount(writer, SPAN_DROPPED_EVENTS, span.droppedEventsCount)
+  writeCount(writer, SPAN_DROPPED_EVENTS, span.droppedEvents)
   for (const link of span.links) writeLink(writer, link)
-  writeCount(writer, SPAN_DROPPED_LINKS, span.droppedLinksCount)
+  writeCount(writer, SPAN_DROPPED_LINKS, span.droppedLinks)
   const { code, message } = span.status
   if (code !== 0) {
     const start = writer.begin(SPAN_STATUS)
@@ -157,7 +166,7 @@ const writeSpan = (writer: ProtobufWriter, span: ReadableSpan): void => {
     writer.unsigned(STATUS_CODE, code)
     writer.end(start)
   }
-  writer.fixed32(SPAN_FLAGS, flagsOf(traceFlags, parentSpanContext))
+  writer.fixed32(SPAN_FLAGS, flagsOf(TraceFlags.SAMPLED, span.isParentRemote))
   writer.end(start, SPAN_ROOM)
 }
 
@@ -168,12 +177,12 @@ const writeLink = (writer: ProtobufWriter, { attributes, context, droppedAttribu
   if (context.traceState !== undefined) writer.text(LINK_TRACE_STATE, context.traceState.serialize())
   if (attributes !== undefined) writeAttributes(writer, LINK_ATTRIBUTES, attributes)
   writeCount(writer, LINK_DROPPED_ATTRIBUTES, droppedAttributesCount)
-  writer.fixed32(LINK_FLAGS, flagsOf(context.traceFlags, context))
+  writer.fixed32(LINK_FLAGS, flagsOf(context.traceFlags, context.isRemote === true))
   writer.end(start)
 }
 
-const flagsOf = (traceFlags: number, parent: SpanContext | undefined): number =>
-  traceFlags | HAS_IS_REMOTE | (parent?.isRemote === true ? IS_REMOTE : 0)
+const flagsOf = (traceFlags: number, isRemote: boolean): number =>
+  traceFlags | HAS_IS_REMOTE | (isRemote ? IS_REMOTE : 0)
 
 /** None is what a reader takes a field for that is not there. */
 const writeCount = (writer: ProtobufWriter, tag: number, count: number | undefined): void => {
@@ -205,6 +214,3 @@ const writeValue = (writer: ProtobufWriter, tag: number, value: AttributeValue |
   }
   writer.end(start)
 }
-
-const writeTime = (writer: ProtobufWriter, tag: number, [seconds, nanos]: HrTime): void =>
-  writer.nanos(tag, seconds, nanos)

@@ -1,7 +1,6 @@
-import { resourceFromAttributes } from "@opentelemetry/resources"
-import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Exit, Option, Tracer } from "effect"
+import type { EndedSpan } from "../../../src/telemetry/otlp/EndedSpan.ts"
 import { newSpanId, newTraceId, RecordedSpan } from "../../../src/telemetry/otlp/RecordedSpan.ts"
 
 const link = () => ({
@@ -11,11 +10,9 @@ const link = () => ({
 
 describe("a recorded span", () => {
   it("keeps as much as it may, and says how much it has dropped", () => {
-    const taken: Array<ReadableSpan> = []
+    const taken: Array<EndedSpan> = []
     const span = new RecordedSpan(
       {
-        resource: resourceFromAttributes({}),
-        instrumentationScope: { name: "test" },
         limits: { attributesMax: 2, eventsMax: 1, linksMax: 3, charactersMax: undefined },
         take: (ended) => void taken.push(ended),
       },
@@ -34,16 +31,13 @@ describe("a recorded span", () => {
     for (const name of ["first", "second", "third"]) span.event(name, 2n)
     span.addLinks([link(), link(), link()])
     span.end(3n, Exit.void)
-    const [ended] = taken as [ReadableSpan]
+    const [ended] = taken as [EndedSpan]
     assert.deepStrictEqual(ended.attributes, { one: "one", two: "two" })
     assert.deepStrictEqual(
       ended.events.map(({ name }) => name),
       ["first"],
     )
     assert.lengthOf(ended.links, 3)
-    assert.deepStrictEqual(
-      [ended.droppedAttributesCount, ended.droppedEventsCount, ended.droppedLinksCount],
-      [1, 2, 2],
-    )
+    assert.deepStrictEqual([ended.droppedAttributes, ended.droppedEvents, ended.droppedLinks], [1, 2, 2])
   })
 })

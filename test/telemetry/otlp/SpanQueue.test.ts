@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api"
+import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
 import { resourceFromAttributes } from "@opentelemetry/resources"
-import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
-import { EndedSpan, newSpanId, newTraceId } from "../../../src/telemetry/otlp/RecordedSpan.ts"
+import { BasicTracerProvider, SamplingDecision } from "@opentelemetry/sdk-trace-base"
+import { newSpanId, newTraceId } from "../../../src/telemetry/otlp/RecordedSpan.ts"
 import { SpanQueue, type SpanBatch } from "../../../src/telemetry/otlp/SpanQueue.ts"
 import { decodeTraceRequest } from "../../support/OtlpReceiver.ts"
 
@@ -12,39 +12,51 @@ const limits = { attributesMax: 128, eventsMax: 128, linksMax: 128, charactersMa
 
 /** A queue whose collector takes a batch when it is told to. */
 const open = () => {
-  const sent: Array<SpanBatch> = []
-  const answers: Array<() => void> = []
+  const sent: Array<{ readonly spans: number; readonly names: ReadonlyArray<string> }> = []
+  const requests: Array<Uint8Array> = []
+  const answers: Array<(isFree: boolean) => void> = []
   let dropped = 0
   let isShut = false
   const exporter = {
     send: (batch: SpanBatch) => {
-      sent.push(batch)
-      return new Promise<void>((resolve) => void answers.push(resolve))
+      // Now: what it is in is used again.
+      sent.push({
+        spans: batch.spans,
+        names: decodeTraceRequest(batch.request).map(({ name }) => name),
+      })
+      requests.push(batch.request)
+      return new Promise<boolean>((resolve) => void answers.push(resolve))
     },
     shutdown: async () => void (isShut = true),
   }
   const queue = new SpanQueue({ batches, limits }, of, exporter, () => void dropped++)
-  const sink = { ...of, limits, take: (span: ReadableSpan) => queue.onEnd(span) }
-  const end = (name: string, traceFlags: number = TraceFlags.SAMPLED) =>
-    sink.take(
-      new EndedSpan(sink, {
-        name,
-        kind: SpanKind.INTERNAL,
-        context: { traceId: newTraceId(), spanId: newSpanId(), traceFlags },
-        parent: undefined,
-        startNanos: 1,
-        endNanos: 2,
-        attributes: {},
-        status: { code: SpanStatusCode.UNSET },
-        links: undefined,
-      }),
-    )
+  const end = (name: string) =>
+    queue.add({
+      name,
+      kind: SpanKind.INTERNAL,
+      traceId: newTraceId(),
+      spanId: newSpanId(),
+      traceState: undefined,
+      parentSpanId: undefined,
+      isParentRemote: false,
+      startNanos: 1,
+      endNanos: 2,
+      common: undefined,
+      attributes: {},
+      events: [],
+      links: [],
+      droppedAttributes: 0,
+      droppedEvents: 0,
+      droppedLinks: 0,
+      status: { code: SpanStatusCode.UNSET },
+    })
   return {
     queue,
     end,
     /** The collector has the batch that was sent last. */
-    answer: () => answers.shift()!(),
-    names: () => sent.map(({ request }) => decodeTraceRequest(request).map(({ name }) => name)),
+    answer: (isFree = true) => answers.shift()!(isFree),
+    requests,
+    names: () => sent.map(({ names }) => names),
     counts: () => sent.map(({ spans }) => spans),
     dropped: () => dropped,
     isShut: () => isShut,
@@ -67,11 +79,37 @@ describe("spans that have ended", () => {
     assert.deepStrictEqual(counts(), [3, 3])
   })
 
-  it("that nobody wants recorded are not sent", () => {
-    const { end, names } = open()
-    for (const name of ["a", "b", "c"]) end(name, TraceFlags.NONE)
-    for (const name of ["d", "e", "f"]) end(name)
+  it("of the SDK are sent as well, but for those that nobody wants sampled", () => {
+    const { names, queue } = open()
+    const tracer = new BasicTracerProvider({
+      spanProcessors: [queue],
+      sampler: {
+        shouldSample: (_context, _traceId, name) => ({
+          decision: name === "looked at" ? SamplingDecision.RECORD : SamplingDecision.RECORD_AND_SAMPLED,
+        }),
+        toString: () => "test",
+      },
+    }).getTracer("test")
+    for (const name of ["looked at", "d", "looked at", "e", "f"]) tracer.startSpan(name).end()
     assert.deepStrictEqual(names(), [["d", "e", "f"]])
+  })
+
+  it("are written over none that may still be read", async () => {
+    const { answer, end, names, requests } = open()
+    const namesIn = (request: Uint8Array) => decodeTraceRequest(request).map(({ name }) => name)
+    for (const name of "abc") end(name)
+    answer(false)
+    await turns()
+    for (const name of "def") end(name)
+    answer()
+    await turns()
+    for (const name of "ghijkl") end(name)
+    answer()
+    await turns()
+    assert.deepStrictEqual(names(), [[..."abc"], [..."def"], [..."ghi"], [..."jkl"]])
+    assert.deepStrictEqual(namesIn(requests[0]!), [..."abc"])
+    // That of the second was free again.
+    assert.strictEqual(requests[3]!.buffer, requests[1]!.buffer)
   })
 
   it("are dropped and counted when too many wait for the collector, and taken again once it has some", async () => {

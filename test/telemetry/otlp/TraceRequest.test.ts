@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
+import { SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api"
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import { resourceFromAttributes } from "@opentelemetry/resources"
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
 import * as fc from "fast-check"
+import { endedSpan } from "../../../src/telemetry/otlp/Conventions.ts"
 import { TraceRequest } from "../../../src/telemetry/otlp/TraceRequest.ts"
 import { type PlainTraceRequest, readTraceRequest } from "../../support/OtlpReceiver.ts"
 
@@ -12,7 +13,10 @@ const instrumentationScope = { name: "renderowl", version: "1.2.3" }
 
 const hex = (bytes: number) =>
   fc.uint8Array({ minLength: bytes, maxLength: bytes }).map((all) => Buffer.from(all).toString("hex"))
-const time = fc.tuple(fc.integer({ min: 0, max: 4_000_000_000 }), fc.integer({ min: 0, max: 999_999_999 }))
+/** Such as a double can hold in nanoseconds. */
+const time = fc
+  .integer({ min: 0, max: 4_000_000 })
+  .map((millis) => [millis, (millis % 1_000) * 1_000_000] as [number, number])
 /** Also longer than what one byte says the length of, and in letters of several bytes. */
 const text = fc.oneof(
   fc.string({ unit: "binary", maxLength: 60 }),
@@ -46,7 +50,7 @@ const span: fc.Arbitrary<ReadableSpan> = fc
       SpanKind.PRODUCER,
       SpanKind.CONSUMER,
     ),
-    own: context,
+    own: context.map((own) => ({ ...own, traceFlags: TraceFlags.SAMPLED })),
     parent: fc.option(context, { nil: undefined }),
     startTime: time,
     endTime: time,
@@ -84,10 +88,11 @@ describe("a request to a collector", () => {
     const request = new TraceRequest(resource, instrumentationScope)
     fc.assert(
       fc.property(fc.array(span, { minLength: 1, maxLength: 4 }), (spans) => {
-        for (const span of spans) request.add(span)
+        request.reset()
+        for (const span of spans) request.add(endedSpan(span))
         assert.strictEqual(request.count, spans.length)
         const official = ProtobufTraceSerializer.serializeRequest(spans)!
-        assert.deepStrictEqual(read(request.take()), read(official))
+        assert.deepStrictEqual(read(request.finish()), read(official))
       }),
       { numRuns: 300 },
     )
