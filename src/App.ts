@@ -49,7 +49,7 @@ import { TokenVerifier } from "./security/TokenVerifier.ts"
 import { WebhookSignature } from "./security/WebhookSignature.ts"
 import { Alerts } from "./telemetry/alerts/Alerts.ts"
 import { Health } from "./telemetry/Health.ts"
-import { jsonLines, type LogContext, prettyLines } from "./telemetry/LogFormat.ts"
+import { jsonLines, LogKind, type LogContext, prettyLines } from "./telemetry/LogFormat.ts"
 import * as Logging from "./telemetry/Logging.ts"
 import { Logs, LogSink, standardOutput } from "./telemetry/LogSink.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
@@ -108,8 +108,7 @@ const logging = (settings: Settings) => {
   const lost = (lines: number) =>
     format({
       at: Date.now(),
-      level: "warn",
-      message: "log lines were lost",
+      kind: new LogKind("warn", "log lines were lost"),
       context: undefined,
       metadata: { lines },
     })

@@ -19,12 +19,37 @@ export interface LogContext {
   readonly fields?: Readonly<Record<string, Json>> | undefined
 }
 
+/** What lines of a kind have in common: as JSON it is made once, however many there are. */
+export class LogKind {
+  readonly level: LogLevel
+  readonly message: string
+  /** Go into the metadata, before all others. */
+  readonly fields: Readonly<Record<string, Json>>
+  #head: string | undefined
+  #fieldsJson: string | undefined
+
+  constructor(level: LogLevel, message: string, fields: Readonly<Record<string, Json>> = {}) {
+    this.level = level
+    this.message = message
+    this.fields = fields
+  }
+
+  /** Level and message, as members of an object. */
+  get head(): string {
+    return (this.#head ??= `"level":"${this.level}","message":${JSON.stringify(this.message)}`)
+  }
+
+  /** The fields, as members of an object; empty where there are none. */
+  get fieldsJson(): string {
+    return (this.#fieldsJson ??= JSON.stringify(this.fields).slice(1, -1))
+  }
+}
+
 /** What a line says. Everything in it has been made fit to be seen. */
 export interface LogEntry {
   /** Milliseconds since 1970. */
   readonly at: number
-  readonly level: LogLevel
-  readonly message: string
+  readonly kind: LogKind
   readonly context: LogContext | undefined
   readonly metadata: Readonly<Record<string, Json>> | undefined
 }
@@ -46,15 +71,18 @@ const timestampOf = (at: number): string => {
 /** JSON lines. By hand, as each part but the metadata is either known to need no escapes or escaped by itself. */
 export const jsonLines = (service: string, host = hostname()): LogFormat => {
   const origin = `,"service":${JSON.stringify(service)},"host":${JSON.stringify(host)}`
-  return ({ at, context, level, message, metadata }) => {
-    let line = `{"timestamp":"${timestampOf(at)}","level":"${level}","message":${JSON.stringify(message)}${origin}`
+  return ({ at, context, kind, metadata }) => {
+    let line = `{"timestamp":"${timestampOf(at)}",${kind.head}${origin}`
     if (context !== undefined) {
       const { requestId, spanId, traceId } = context
       if (requestId !== undefined) line += `,"requestId":${JSON.stringify(requestId)}`
       if (traceId !== undefined) line += `,"traceId":"${traceId}"`
       if (spanId !== undefined) line += `,"spanId":"${spanId}"`
     }
-    return metadata === undefined ? `${line}}\n` : `${line},"metadata":${JSON.stringify(metadata)}}\n`
+    const common = kind.fieldsJson
+    const own = metadata === undefined ? "" : JSON.stringify(metadata).slice(1, -1)
+    const members = common === "" || own === "" ? common + own : `${common},${own}`
+    return members === "" ? `${line}}\n` : `${line},"metadata":{${members}}}\n`
   }
 }
 
@@ -73,12 +101,13 @@ const TIME_END = "2026-01-01T00:00:00.000".length
 /** For people: the time of day, what happened, then what else is known. Nothing that was logged can move their cursor. */
 export const prettyLines =
   (colors: boolean): LogFormat =>
-  ({ at, context, level, message, metadata }) => {
+  ({ at, context, kind: { fields: common, level, message }, metadata }) => {
     const style = (format: Parameters<typeof styleText>[0], text: string) =>
       colors ? styleText(format, text, { validateStream: false }) : text
     const more: Array<string> = []
     const blocks: Array<string> = []
     const fields = {
+      ...common,
       ...metadata,
       ...(context?.requestId === undefined ? {} : { requestId: context.requestId }),
     }

@@ -10,7 +10,14 @@
 import { Cause, type Fiber, Layer, Logger, type LogLevel as EffectLevel, References } from "effect"
 import type { Json } from "effect/Schema"
 import { Effect } from "effect"
-import { type LogContext, type LogEntry, type LogFormat, type LogLevel, LOG_LEVELS } from "./LogFormat.ts"
+import {
+  type LogContext,
+  type LogEntry,
+  type LogFormat,
+  LogKind,
+  type LogLevel,
+  LOG_LEVELS,
+} from "./LogFormat.ts"
 import { Logs } from "./LogSink.ts"
 import { textOf, valueOf } from "./LogValue.ts"
 import {
@@ -20,6 +27,7 @@ import {
   type FinishedRequest,
   SLOW_QUERY_MS,
 } from "./Observer.ts"
+import { RequestKinds } from "./RequestKinds.ts"
 import { isSecretField, REDACTED } from "./Redaction.ts"
 
 /** A request that takes longer is worth a warning. */
@@ -91,8 +99,7 @@ const entryOf = (
   if (causes.length > 0) add("cause", causes.join("\n"))
   return {
     at: now,
-    level: LEVELS[logLevel],
-    message: textOf(words.join(" ")),
+    kind: new LogKind(LEVELS[logLevel], textOf(words.join(" "))),
     context,
     metadata: Object.keys(metadata).length === 0 ? undefined : metadata,
   }
@@ -107,27 +114,41 @@ const round = (millis: number): number => Math.round(millis * 1_000) / 1_000
 
 /** The level of a request's summary. */
 const levelOfRequest = (
-  { durationMs, route, status, waited }: FinishedRequest,
+  route: string | undefined,
+  status: number,
+  isSlow: boolean,
   quiet: ReadonlySet<string>,
 ): LogLevel => {
-  if (status >= SERVER_ERROR) return "warn"
-  if (durationMs >= SLOW_REQUEST_MS && !waited) return "warn"
+  if (status >= SERVER_ERROR || isSlow) return "warn"
   return route !== undefined && quiet.has(route) ? "debug" : "info"
 }
 
+const SLOW = "slow request: "
+
+/** Of one method, route and status at a level. */
+const requestKinds = (quiet: ReadonlySet<string>) =>
+  new RequestKinds(
+    (method, route, status, speed) =>
+      new LogKind(
+        levelOfRequest(route, status, speed === SLOW, quiet),
+        `${speed}${method} ${route ?? "(no route)"} ${status}`,
+        { method, route: route ?? null, status },
+      ),
+  )
+
+const kindOfRequest = (kinds: RequestKinds<LogKind>, request: FinishedRequest): LogKind => {
+  const { durationMs, method, route, status, waited } = request
+  return kinds.of(method, route, status, durationMs >= SLOW_REQUEST_MS && !waited ? SLOW : "")
+}
+
 /** One line a request. */
-const summaryOfRequest = (request: FinishedRequest, level: LogLevel): LogEntry => {
-  const { bytes, durationMs, method, principal, route, status, streamedMs, waited } = request
-  const slow = durationMs >= SLOW_REQUEST_MS && !waited
+const summaryOfRequest = (request: FinishedRequest, kind: LogKind): LogEntry => {
+  const { bytes, durationMs, principal, streamedMs } = request
   return {
     at: Date.now(),
-    level,
-    message: `${slow ? "slow request: " : ""}${method} ${route ?? "(no route)"} ${status}`,
+    kind,
     context: { requestId: textOf(request.requestId), traceId: request.traceId, spanId: request.spanId },
     metadata: {
-      method,
-      route: route ?? null,
-      status,
       durationMs: round(durationMs),
       ...(streamedMs === undefined ? {} : { streamedMs: round(streamedMs) }),
       bytes,
@@ -146,8 +167,7 @@ const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel): LogEntry => {
   const { attempt, error, job, jobOutcome, outcome, processingMs, queue, type, waitMs } = ended
   return {
     at: Date.now(),
-    level,
-    message: textOf(`attempt ${attempt} of ${type} ${outcome}`),
+    kind: new LogKind(level, textOf(`attempt ${attempt} of ${type} ${outcome}`)),
     context: { requestId: ended.requestId, traceId: ended.traceId, spanId: ended.spanId },
     metadata: {
       job,
@@ -166,6 +186,8 @@ const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel): LogEntry => {
 /** Commits that fail come one after another while the disk is full: one line says it for all of this time. */
 const FAILURES_INTERVAL_MS = 5_000
 
+const FAILED_COMMIT = new LogKind("error", "the journal could not commit")
+
 /** A line about what the database took too long for or could not do, where there is something to say. */
 const databaseLines = () => {
   let toldAt = Number.NEGATIVE_INFINITY
@@ -178,13 +200,12 @@ const databaseLines = () => {
       const metadata = { failures, cause: valueOf(cause) }
       failures = 0
       toldAt = at
-      return { at, level: "error", message: "the journal could not commit", context: undefined, metadata }
+      return { at, kind: FAILED_COMMIT, context: undefined, metadata }
     }
     if (durationMs < SLOW_QUERY_MS) return undefined
     return {
       at,
-      level: "warn",
-      message: `slow database operation: ${name}`,
+      kind: new LogKind("warn", `slow database operation: ${name}`),
       context: parent === undefined ? undefined : { traceId: parent.traceId, spanId: parent.spanId },
       metadata: {
         durationMs: round(durationMs),
@@ -208,7 +229,7 @@ export const layer = ({
     Effect.map(Logs, (sink) => {
       const logger = Logger.make<unknown, void>((options) => {
         const entry = entryOf(options, contextOf)
-        sink.write(format(entry), isUrgent(entry.level))
+        sink.write(format(entry), isUrgent(entry.kind.level))
       })
       return Logger.layer([logger])
     }),
@@ -217,19 +238,20 @@ export const layer = ({
     Effect.gen(function* () {
       const sink = yield* Logs
       const observer = yield* CurrentObserver
-      const write = (entry: LogEntry) => sink.write(format(entry), isUrgent(entry.level))
+      const write = (entry: LogEntry) => sink.write(format(entry), isUrgent(entry.kind.level))
       // Where no summary can be on, nobody need gather what would be in it.
       if (!isOn("error")) return
       if (isOn("warn")) {
+        const kinds = requestKinds(quietRoutes)
         yield* observer.on("request", (request) => {
-          const level = levelOfRequest(request, quietRoutes)
-          if (isOn(level)) write(summaryOfRequest(request, level))
+          const kind = kindOfRequest(kinds, request)
+          if (isOn(kind.level)) write(summaryOfRequest(request, kind))
         })
       }
       const lineOf = databaseLines()
       yield* observer.on("database", (operation) => {
         const entry = lineOf(operation)
-        if (entry !== undefined && isOn(entry.level)) write(entry)
+        if (entry !== undefined && isOn(entry.kind.level)) write(entry)
       })
       yield* observer.on("attempt", (attempt) => {
         const level = levelOfAttempt(attempt)

@@ -8,6 +8,7 @@ import * as Otel from "@opentelemetry/api"
 import { type Clock, Context, Exit, Option, Tracer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { FinishedRequest } from "../Observer.ts"
+import { RequestKinds } from "../RequestKinds.ts"
 import type { RequestIds, RequestTracer, SpanLimits } from "../Tracing.ts"
 import { cleanQuery } from "./Conventions.ts"
 import { RecordedSpan, type SpanSink } from "./RecordedSpan.ts"
@@ -19,17 +20,15 @@ type Request = HttpServerRequest.HttpServerRequest
 const NANOS_PER_MILLI = 1_000_000
 const SERVER_ERROR = 500
 const ANSWERED = Exit.void
-/** More kinds of requests than there are routes, methods and answers; callers could think of more. */
-const COMMON_MAX = 1_000
 const OUR_FAULT = { code: Otel.SpanStatusCode.ERROR }
 
 class RequestSpan extends RecordedSpan {
   readonly #request: Request
-  readonly #common: CommonAttributes
+  readonly #common: RequestKinds<Uint8Array>
 
   constructor(
     sink: SpanSink,
-    common: CommonAttributes,
+    common: RequestKinds<Uint8Array>,
     request: Request,
     { parentSpanId, spanId, traceId }: RequestIds,
     startedAt: number,
@@ -75,47 +74,20 @@ class RequestSpan extends RecordedSpan {
   }
 }
 
-/** What many requests have in common. */
-interface Common {
-  readonly method: string
-  readonly status: number
-  readonly scheme: string
-  readonly written: Uint8Array
-}
-
-/** The attributes that many requests have in common, written once. */
-class CommonAttributes {
-  readonly #charactersMax: number | undefined
-  readonly #byRoute = new Map<string | undefined, Array<Common>>()
-  #kept = 0
-
-  constructor({ charactersMax }: SpanLimits) {
-    this.#charactersMax = charactersMax
-  }
-
-  of(method: string, route: string | undefined, status: number, scheme: string): Uint8Array {
-    const ofRoute = this.#byRoute.get(route)
-    const known = ofRoute?.find(
-      (common) => common.status === status && common.method === method && common.scheme === scheme,
-    )
-    if (known !== undefined) return known.written
-    const attributes: Otel.Attributes = {
-      "http.request.method": method,
-      "http.response.status_code": status,
-      "http.route": route,
-      "url.scheme": scheme,
-      "error.type": status >= SERVER_ERROR ? String(status) : undefined,
-    }
-    const written = commonAttributes(attributes, this.#charactersMax)
-    if (this.#kept < COMMON_MAX) {
-      this.#kept++
-      const common = { method, status, scheme, written }
-      if (ofRoute === undefined) this.#byRoute.set(route, [common])
-      else ofRoute.push(common)
-    }
-    return written
-  }
-}
+/** The attributes that requests of a kind have in common, written. */
+const commonOf = ({ charactersMax }: SpanLimits): RequestKinds<Uint8Array> =>
+  new RequestKinds((method, route, status, scheme) =>
+    commonAttributes(
+      {
+        "http.request.method": method,
+        "http.response.status_code": status,
+        "http.route": route,
+        "url.scheme": scheme,
+        "error.type": status >= SERVER_ERROR ? String(status) : undefined,
+      },
+      charactersMax,
+    ),
+  )
 
 const remote = (ids: { readonly traceId: string; readonly spanId: string }): Tracer.ExternalSpan =>
   Tracer.externalSpan({ ...ids, sampled: true })
@@ -127,7 +99,7 @@ export const requestTracer = (
   untraced: ReadonlyArray<string>,
 ): RequestTracer => {
   const paths = new Set(untraced)
-  const common = new CommonAttributes(sink.limits)
+  const common = commonOf(sink.limits)
   return {
     isRecorded: (url, traceId, caller) => !paths.has(url) && isSampled(traceId, caller),
     begin: (request, ids, startedAt) => new RequestSpan(sink, common, request, ids, startedAt),
