@@ -13,7 +13,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { type Benchmark, runBenchmark } from "./support/Benchmark.ts"
 import { benchFolder } from "./support/BenchFolder.ts"
-import { type Figure, shareOfCeiling } from "./support/Figure.ts"
+import { shareOfCeiling } from "./support/Figure.ts"
 import * as HttpLoad from "./support/HttpLoad.ts"
 import { median, rounds } from "./support/Rounds.ts"
 import * as ServerProcess from "./support/ServerProcess.ts"
@@ -21,8 +21,11 @@ import * as ServerProcess from "./support/ServerProcess.ts"
 const CONNECTIONS = 64
 /** Requests of one measurement: about a tenth of a second. */
 const REQUESTS = 1_000
-const ROUNDS = 21
-const WARM_UP_ROUNDS = 25
+/** A server is compiled anew each time that it starts, and can be a tenth quicker or slower than another that is the same (measured). */
+const STARTS = 3
+/** Of each start. */
+const ROUNDS = 9
+const WARM_UP_ROUNDS = 15
 /**
  * Of a caller who wants to be traced: warm-up requests have it, so that what makes spans is compiled where a tenth of the requests
  * have any, as it is on a server that has run for a while.
@@ -65,8 +68,25 @@ const DISCIPLINES: ReadonlyArray<{
   { name: "GET from the cache", round: [["look", REQUESTS]], hasBudget: false },
 ]
 
-interface Contender {
+/** What a server tells, given the address of the collector. */
+const CONTENDERS: ReadonlyArray<{
   readonly name: string
+  readonly env: (collector: string) => Readonly<Record<string, string>>
+}> = [
+  { name: "nothing", env: () => ({ LOG_LEVEL: "none", METRICS: "off" }) },
+  { name: "logs and metrics", env: () => ({}) },
+  {
+    name: "and traces of a tenth",
+    env: (collector) => ({
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector,
+      OTEL_TRACES_SAMPLER: "parentbased_traceidratio",
+      OTEL_TRACES_SAMPLER_ARG: "0.1",
+    }),
+  },
+  { name: "and traces of all", env: (collector) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: collector }) },
+]
+
+interface Contender {
   /** Microseconds of the processor so far; 0 where nobody can tell. */
   readonly processorUs: () => number
   readonly requests: Requests
@@ -100,7 +120,6 @@ const open = Effect.fnUntraced(function* (
   const post = { method: "POST", path: "/v1/jobs", headers, status: 202 } as const
   const get = { method: "GET", headers, status: 200 } as const
   const contender: Contender = {
-    name,
     processorUs,
     requests: {
       submit: { ...post, body: later },
@@ -113,10 +132,24 @@ const open = Effect.fnUntraced(function* (
   return contender
 })
 
-/** Of each: requests a second, and microseconds of processor time that one takes; both also beside the first one. */
-const measure = Effect.fnUntraced(function* (contenders: ReadonlyArray<Contender>, asked: Round) {
-  const cpu: ReadonlyArray<Array<number>> = contenders.map(() => [])
-  const perSecond: ReadonlyArray<Array<number>> = contenders.map(() => [])
+/** Of each contender, a figure a round. */
+interface Measured {
+  readonly perSecond: ReadonlyArray<Array<number>>
+  /** Microseconds of processor time that a request takes. */
+  readonly processorUs: ReadonlyArray<Array<number>>
+}
+
+const nothingMeasured = (): Measured => ({
+  perSecond: CONTENDERS.map(() => []),
+  processorUs: CONTENDERS.map(() => []),
+})
+
+/** Adds rounds to what was measured. */
+const measure = Effect.fnUntraced(function* (
+  contenders: ReadonlyArray<Contender>,
+  asked: Round,
+  measured: Measured,
+) {
   const count = rounds(ROUNDS)
   for (let round = -WARM_UP_ROUNDS; round < count; round++) {
     for (let turn = 0; turn < contenders.length; turn++) {
@@ -129,57 +162,53 @@ const measure = Effect.fnUntraced(function* (contenders: ReadonlyArray<Contender
         yield* send(round < 0 ? { ...request, headers: { ...request.headers, ...TRACED } } : request, count)
       }
       if (round < 0) continue
-      perSecond[index]!.push(REQUESTS / ((performance.now() - start) / 1_000))
-      cpu[index]!.push((processorUs() - before) / REQUESTS)
+      measured.perSecond[index]!.push(REQUESTS / ((performance.now() - start) / 1_000))
+      measured.processorUs[index]!.push((processorUs() - before) / REQUESTS)
     }
   }
-  const beside = (measured: ReadonlyArray<ReadonlyArray<number>>, index: number) =>
-    median(measured[index]!.map((value, round) => value / measured[0]![round]!))
-  return contenders.map((_, index) => ({
-    perSecond: median(perSecond[index]!),
-    throughput: beside(perSecond, index),
-    cpu: median(cpu[index]!),
-    processor: beside(cpu, index),
-  }))
 })
+
+/** One contender beside the first. */
+const beside = (figures: ReadonlyArray<ReadonlyArray<number>>, index: number): number =>
+  median(figures[index]!.map((figure, round) => figure / figures[0]![round]!))
 
 export const telemetry: Benchmark<unknown> = {
   question: "What does telemetry cost?",
   ceiling: "without",
   run: Effect.fnUntraced(function* (note) {
-    const folder = yield* benchFolder
     const { port } = yield* ServerProcess.start(scriptOf("./support/Collector.ts"))
-    const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` }
-    const contenders = [
-      yield* open("nothing", folder, { LOG_LEVEL: "none", METRICS: "off" }),
-      yield* open("logs and metrics", folder, {}),
-      yield* open("and traces of a tenth", folder, {
-        ...traces,
-        OTEL_TRACES_SAMPLER: "parentbased_traceidratio",
-        OTEL_TRACES_SAMPLER_ARG: "0.1",
-      }),
-      yield* open("and traces of all", folder, traces),
-    ]
-    const figures: Array<Figure> = []
-    for (const { hasBudget, name, round } of DISCIPLINES) {
-      const results = yield* measure(contenders, round)
-      for (const [index, { cpu, perSecond, processor, throughput }] of results.entries()) {
-        const contender = `${name}, ${contenders[index]!.name}`
-        note(`${contender}: ${cpu.toFixed(1)} µs of processor, ${processor.toFixed(2)} ×`)
-        if (index === 0) continue
-        figures.push(
-          shareOfCeiling({
-            name: contender,
-            unit: "requests/s",
-            figure: perSecond,
-            ceiling: results[0]!.perSecond,
-            ratio: throughput,
-            atLeast: hasBudget ? THROUGHPUT_MIN : null,
-          }),
-        )
-      }
+    const collector = `http://127.0.0.1:${port}`
+    const measured = DISCIPLINES.map(nothingMeasured)
+    for (let start = 1; start <= STARTS; start++) {
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const folder = yield* benchFolder
+          const contenders = yield* Effect.forEach(CONTENDERS, ({ env, name }) =>
+            open(name, folder, env(collector)),
+          )
+          for (const [at, { round }] of DISCIPLINES.entries())
+            yield* measure(contenders, round, measured[at]!)
+        }),
+      )
     }
-    return figures
+    return DISCIPLINES.flatMap(({ hasBudget, name }, discipline) => {
+      const { perSecond, processorUs } = measured[discipline]!
+      return CONTENDERS.slice(1).map((contender, at) => {
+        const index = at + 1
+        const title = `${name}, ${contender.name}`
+        note(
+          `${title}: ${median(processorUs[index]!).toFixed(1)} µs of processor a request, ${beside(processorUs, index).toFixed(2)} × without`,
+        )
+        return shareOfCeiling({
+          name: title,
+          unit: "requests/s",
+          figure: median(perSecond[index]!),
+          ceiling: median(perSecond[0]!),
+          ratio: beside(perSecond, index),
+          atLeast: hasBudget ? THROUGHPUT_MIN : null,
+        })
+      })
+    })
   }),
 }
 
