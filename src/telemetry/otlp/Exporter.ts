@@ -45,18 +45,20 @@ class Exporter extends OTLPExporterBase<SpanBatch> implements BatchExporter {
   send(batch: SpanBatch): Promise<boolean> {
     return new Promise((resolve) => {
       let isOver = false
-      const over = (error: unknown, isDone: boolean) => {
+      const over = (error: unknown, isFree: boolean) => {
         if (isOver) return
         isOver = true
         clearTimeout(timer)
         this.#onExport(batch.spans, error)
-        resolve(isDone)
+        resolve(isFree)
       }
       const tooLate = () => over(new Error("the collector takes too long"), false)
       const timer = setTimeout(tooLate, this.#timeoutMs).unref()
-      this.export(batch, ({ code, error }) =>
-        over(code === EXPORTED ? undefined : (error ?? new Error("not exported")), true),
-      )
+      this.export(batch, ({ code, error }) => {
+        // A collector that refuses may have answered before it had read everything, and the rest is still on its way.
+        if (code === EXPORTED) over(undefined, true)
+        else over(error ?? new Error("not exported"), false)
+      })
     })
   }
 }

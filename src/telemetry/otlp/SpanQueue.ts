@@ -32,6 +32,8 @@ export interface BatchExporter {
 
 /** Spans that are written down in a row. */
 const WRITTEN_AT_ONCE = 32
+/** Requests that are kept to be filled again. */
+const EMPTY_MAX = 2
 
 export class SpanQueue implements SpanProcessor {
   readonly #batches: BatchSettings
@@ -42,13 +44,15 @@ export class SpanQueue implements SpanProcessor {
   #ended: Array<EndedSpan> = []
   /** The batch that is being filled. */
   #filling: TraceRequest
-  /** Full ones, the oldest first. */
+  /** Those to be sent, the oldest first. */
   readonly #full: Array<TraceRequest> = []
   /** Those that were sent, to be filled again: new memory for each batch would cost as much as sending it. */
   readonly #empty: Array<TraceRequest> = []
   /** Spans in all of them, and in the one under way. */
   #waiting = 0
   #sending: Promise<void> | undefined
+  /** What does not fill a batch is to be sent after the one under way. */
+  #isRestDue = false
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -98,31 +102,45 @@ export class SpanQueue implements SpanProcessor {
   }
 
   #write(): void {
-    for (const span of this.#ended) this.#filling.add(span)
+    const ended = this.#ended
     this.#ended = []
+    for (const span of ended) this.#filling.add(span)
   }
 
-  /** Whatever there is. */
+  /** Whatever there is; where a batch is under way, what fills none goes after it, so that there is never more than one such. */
   #send(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#write()
-    if (this.#filling.count > 0) {
-      this.#full.push(this.#filling)
-      this.#filling = this.#empty.pop() ?? this.#newRequest()
-    }
+    if (this.#sending === undefined || this.#filling.count >= this.#batches.batchMax) this.#close()
+    else this.#isRestDue = true
     if (this.#full.length > 0) this.#sending ??= this.#sendAll()
   }
 
+  #close(): void {
+    if (this.#filling.count === 0) return
+    this.#full.push(this.#filling)
+    this.#filling = this.#empty.pop() ?? this.#newRequest()
+  }
+
   async #sendAll(): Promise<void> {
-    for (let batch = this.#full.shift(); batch !== undefined; batch = this.#full.shift()) {
+    for (let batch = this.#next(); batch !== undefined; batch = this.#next()) {
       const spans = batch.count
       const isFree = await this.#exporter.send({ spans, request: batch.finish() })
       this.#waiting -= spans
-      if (!isFree) continue
+      if (!isFree || this.#empty.length >= EMPTY_MAX) continue
       batch.reset()
       this.#empty.push(batch)
     }
     this.#sending = undefined
+  }
+
+  #next(): TraceRequest | undefined {
+    if (this.#full.length === 0 && this.#isRestDue) {
+      this.#isRestDue = false
+      this.#write()
+      this.#close()
+    }
+    return this.#full.shift()
   }
 }

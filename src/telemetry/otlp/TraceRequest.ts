@@ -71,6 +71,7 @@ const SPAN_ROOM = 2
 const SPANS_ROOM = 3
 /** As many as a batch usually has. */
 const REQUEST_BYTES = 256 * 1024
+const HEAD_BYTES = 1024
 const COMMON_BYTES = 1024
 
 type Resource = ReadableSpan["resource"]
@@ -78,8 +79,8 @@ type Scope = ReadableSpan["instrumentationScope"]
 
 /** A request in the making, to which spans are added: none of them is kept. */
 export class TraceRequest {
-  readonly #resource: Resource
-  readonly #scope: Scope
+  readonly #resource: Uint8Array
+  readonly #scope: Uint8Array
   readonly #writer: ProtobufWriter
   #resourceSpans = 0
   #scopeSpans = 0
@@ -87,8 +88,8 @@ export class TraceRequest {
 
   /** All spans are of this resource and scope. `charactersMax`: of the text of an attribute. */
   constructor(resource: Resource, scope: Scope, charactersMax?: number | undefined) {
-    this.#resource = resource
-    this.#scope = scope
+    this.#resource = writtenResource(resource)
+    this.#scope = writtenScope(scope)
     this.#writer = new ProtobufWriter(REQUEST_BYTES, charactersMax)
     this.reset()
   }
@@ -116,15 +117,28 @@ export class TraceRequest {
     writer.reset()
     this.#count = 0
     this.#resourceSpans = writer.begin(REQUEST_RESOURCE_SPANS, SPANS_ROOM)
-    const resourceStart = writer.begin(RESOURCE_SPANS_RESOURCE)
-    writeAttributes(writer, RESOURCE_ATTRIBUTES, this.#resource.attributes)
-    writer.end(resourceStart)
+    writer.raw(this.#resource)
     this.#scopeSpans = writer.begin(RESOURCE_SPANS_SCOPE_SPANS, SPANS_ROOM)
-    const scopeStart = writer.begin(SCOPE_SPANS_SCOPE)
-    writer.text(SCOPE_NAME, this.#scope.name)
-    if (this.#scope.version !== undefined) writer.text(SCOPE_VERSION, this.#scope.version)
-    writer.end(scopeStart)
+    writer.raw(this.#scope)
   }
+}
+
+/** Limits are of spans: a resource is told whole. */
+const writtenResource = (resource: Resource): Uint8Array => {
+  const writer = new ProtobufWriter(HEAD_BYTES)
+  const start = writer.begin(RESOURCE_SPANS_RESOURCE)
+  writeAttributes(writer, RESOURCE_ATTRIBUTES, resource.attributes)
+  writer.end(start)
+  return new Uint8Array(writer.written)
+}
+
+const writtenScope = (scope: Scope): Uint8Array => {
+  const writer = new ProtobufWriter(HEAD_BYTES)
+  const start = writer.begin(SCOPE_SPANS_SCOPE)
+  writer.text(SCOPE_NAME, scope.name)
+  if (scope.version !== undefined) writer.text(SCOPE_VERSION, scope.version)
+  writer.end(start)
+  return new Uint8Array(writer.written)
 }
 
 /** Attributes of a span, for {@link EndedSpan.common}. */

@@ -6,7 +6,7 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
 import * as fc from "fast-check"
 import { endedSpan } from "../../../src/telemetry/otlp/Conventions.ts"
 import { TraceRequest } from "../../../src/telemetry/otlp/TraceRequest.ts"
-import { type PlainTraceRequest, readTraceRequest } from "../../support/OtlpReceiver.ts"
+import { decodeTraceRequest, type PlainTraceRequest, readTraceRequest } from "../../support/OtlpReceiver.ts"
 
 const resource = resourceFromAttributes({ "service.name": "renderowl", "process.pid": 7 })
 const instrumentationScope = { name: "renderowl", version: "1.2.3" }
@@ -94,6 +94,25 @@ describe("a request to a collector", () => {
         assert.deepStrictEqual(read(request.finish()), read(official))
       }),
       { numRuns: 300 },
+    )
+  })
+
+  it("tells its resource whole, whatever limit the text of an attribute has", () => {
+    const request = new TraceRequest(
+      resourceFromAttributes({ "service.name": "renderowl" }),
+      instrumentationScope,
+      4,
+    )
+    fc.assert(
+      fc.property(span, (span) => {
+        request.reset()
+        request.add(endedSpan(span))
+        const [received] = decodeTraceRequest(request.finish())
+        assert.deepStrictEqual(received!.resource, { "service.name": "renderowl" })
+        for (const value of Object.values(received!.attributes))
+          if (typeof value === "string") assert.isAtMost(value.length, 4)
+      }),
+      { numRuns: 20 },
     )
   })
 })
