@@ -5,11 +5,11 @@
 import { Clock, Context, Effect, Layer } from "effect"
 import type { SQLInputValue } from "node:sqlite"
 import { JournalError, StoreFailed } from "../journal/Journal.ts"
+import { limitTo } from "../sqlite/Limit.ts"
 import { ReaderPool } from "../sqlite/ReaderPool.ts"
 import { SqliteClient } from "../sqlite/SqliteClient.ts"
 import { ROW_STATUS } from "./JobRow.ts"
 import type { JobStatus } from "./JobState.ts"
-import { limitTo } from "../sqlite/Limit.ts"
 
 /** Which jobs; everything given must hold. */
 export interface JobFilter {

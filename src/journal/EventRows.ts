@@ -2,11 +2,11 @@
  * The `events` table as statements: inserting (many rows a statement, where there are many) and reading back.
  */
 import type { SQLOutputValue } from "node:sqlite"
+import { limitTo } from "../sqlite/Limit.ts"
 import type { SqliteDatabase } from "../sqlite/SqliteDatabase.ts"
 import type { DomainEvent, EventCatalog } from "./DomainEvent.ts"
 import type { EventMetadata, RecordedEvent } from "./Journal.ts"
 import { MultiRowInsert } from "./MultiRowInsert.ts"
-import { limitTo } from "../sqlite/Limit.ts"
 
 export const EVENT_COLUMNS = [
   "position",

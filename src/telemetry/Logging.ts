@@ -125,7 +125,7 @@ const levelOfRequest = (
 
 const SLOW = "slow request: "
 
-/** Of one method, route and status at a level. */
+/** Of requests of one method, route and status; those that were slow are another kind. */
 const requestKinds = (quiet: ReadonlySet<string>) =>
   new RequestKinds(
     (method, route, status, speed) =>

@@ -3,11 +3,11 @@
  * hour and day is one look-up by key, in the reader pool; events are never looked at.
  */
 import { Context, Effect, Layer } from "effect"
+import { limitTo } from "../../sqlite/Limit.ts"
 import type { PoolError } from "../../sqlite/PoolError.ts"
 import { ReaderPool } from "../../sqlite/ReaderPool.ts"
 import { Aggregate, COUNTS, type Dimension, fromRow } from "./Aggregate.ts"
 import { BUCKETS_MAX, type TimeRange } from "./TimeRange.ts"
-import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Longer than that nobody waits for a chart. */
 const DEADLINE = "5 seconds"

@@ -5,8 +5,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { type EventMetadata, Journal, JournalError, StoreFailed } from "../../journal/Journal.ts"
-import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import { limitTo } from "../../sqlite/Limit.ts"
+import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 
 const COLUMNS = "position, stream, version, type, recorded_at, metadata"
 const IS_AUDITED = "metadata ->> '$.principal' IS NOT NULL"

@@ -3,8 +3,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { JournalError, StoreFailed } from "../../journal/Journal.ts"
-import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import { limitTo } from "../../sqlite/Limit.ts"
+import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 
 /** Index: projects_live, backwards; each id costs one primary-key look-up. */
 export const SELECT_PROJECTS = `SELECT p.position, e.stream

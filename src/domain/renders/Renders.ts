@@ -13,6 +13,7 @@ import { idsOr } from "../../security/KeyedRequest.ts"
 import * as TypeId from "../../security/TypeId.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import type { Priority } from "../../jobs/JobEvents.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 import {
   Project,
   ProjectIsArchived,
@@ -24,7 +25,6 @@ import type { OutputSettings } from "./OutputSettings.ts"
 import { RenderEngine } from "./RenderEngine.ts"
 import type { RenderError } from "./RenderError.ts"
 import { RENDER_JOB_TYPE } from "./RenderProjection.ts"
-import { limitTo } from "../../sqlite/Limit.ts"
 
 /** Index: renders_of_project, backwards; each id costs one primary-key look-up. */
 export const SELECT_RENDERS = `SELECT r.position, e.stream

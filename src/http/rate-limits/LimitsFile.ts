@@ -3,10 +3,10 @@
  * Every method throws: the errors of node:sqlite, `FileDamaged` and `ForeignFile`.
  */
 import { type FileFormat, openDatabase } from "../../sqlite/ExpendableFile.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 import type { SqliteDatabase } from "../../sqlite/SqliteDatabase.ts"
 import { type Bucket, fullAt } from "./TokenBuckets.ts"
 import type { CallerKind, Violation, ViolationChanges } from "./Violations.ts"
-import { limitTo } from "../../sqlite/Limit.ts"
 
 const FORMAT: FileFormat = {
   /** "RORL". */

@@ -3,8 +3,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { JournalError, StoreFailed } from "../../journal/Journal.ts"
-import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import { limitTo } from "../../sqlite/Limit.ts"
+import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 
 /** Index: schedules_due; each id costs one primary-key look-up. */
 export const SELECT_DUE = `SELECT e.stream

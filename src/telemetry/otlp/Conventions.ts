@@ -9,6 +9,7 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
 import { scrub } from "../Redaction.ts"
 import type { EndedSpan } from "./EndedSpan.ts"
 
+const NANOS_PER_SECOND = 1_000_000_000
 const QUERY = "url.query"
 /** Of a span: what may have in it what a caller or a handler has written. */
 const FREE_TEXT = ["url.full", QUERY, "exception.message", "exception.stacktrace"]
@@ -65,7 +66,5 @@ export const endedSpan = (span: ReadableSpan): EndedSpan => {
           : { code: status.code, message: scrub(status.message) },
   }
 }
-
-const NANOS_PER_SECOND = 1_000_000_000
 
 const nanosOf = ([seconds, nanos]: Otel.HrTime): number => seconds * NANOS_PER_SECOND + nanos

@@ -69,8 +69,10 @@ const IS_REMOTE = 0x200
 /** Bytes that the length of a span takes, and of what all spans are in. */
 const SPAN_ROOM = 2
 const SPANS_ROOM = 3
-/** As many as a batch usually has. */
-const REQUEST_BYTES = 256 * 1024
+/** More than most spans take; a request grows where that is not enough. */
+const SPAN_BYTES = 512
+/** What a request has room for from the beginning, if so many will be added. */
+const SPANS_MAX = 512
 const HEAD_BYTES = 1024
 const COMMON_BYTES = 1024
 
@@ -86,11 +88,11 @@ export class TraceRequest {
   #scopeSpans = 0
   #count = 0
 
-  /** All spans are of this resource and scope. `charactersMax`: of the text of an attribute. */
-  constructor(resource: Resource, scope: Scope, charactersMax?: number | undefined) {
+  /** All spans are of this resource and scope. `charactersMax`: of the text of an attribute. `spans`: about as many will be added. */
+  constructor(resource: Resource, scope: Scope, charactersMax?: number | undefined, spans = SPANS_MAX) {
     this.#resource = writtenResource(resource)
     this.#scope = writtenScope(scope)
-    this.#writer = new ProtobufWriter(REQUEST_BYTES, charactersMax)
+    this.#writer = new ProtobufWriter(HEAD_BYTES + Math.min(spans, SPANS_MAX) * SPAN_BYTES, charactersMax)
     this.reset()
   }
 
