@@ -3,7 +3,9 @@
  */
 import { Effect, type Scope } from "effect"
 import { spawn } from "node:child_process"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { benchFolder } from "./BenchFolder.ts"
 
 const NANOSECONDS_PER_MICROSECOND = 1_000
 
@@ -26,43 +28,50 @@ const processorOf = (pid: number): ServerProcess["processorUs"] => {
   }
 }
 
-/** Starts a script that prints its address; what it prints later is read and forgotten. */
+/** How often a server that starts is looked at. */
+const LOOK_MS = 20
+
+/**
+ * Starts a script that prints its address. What it prints goes to a file: a log that the load had to read would slow the load, and
+ * count as what it costs to write it.
+ */
 export const start = (
   script: string,
   arguments_: ReadonlyArray<string> = [],
   environment: Readonly<Record<string, string>> = {},
 ): Effect.Effect<ServerProcess, never, Scope.Scope> =>
   Effect.gen(function* () {
+    const output = join(yield* benchFolder, "output")
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        spawn(process.execPath, [script, ...arguments_], {
+      Effect.sync(() => {
+        const file = openSync(output, "w")
+        const child = spawn(process.execPath, [script, ...arguments_], {
           env: { ...process.env, ...environment },
-          stdio: ["ignore", "pipe", "inherit"],
-        }),
-      ),
+          stdio: ["ignore", file, "inherit"],
+        })
+        closeSync(file)
+        return child
+      }),
       (child) =>
         Effect.promise(
           () =>
             new Promise<void>((resolve) => {
+              if (child.exitCode !== null) return resolve()
               child.once("exit", () => resolve())
               child.kill("SIGTERM")
             }),
         ),
     )
-    const port = yield* Effect.promise(
-      () =>
-        new Promise<number>((resolve, reject) => {
-          let output = ""
-          const onOutput = (chunk: Buffer) => {
-            output += chunk.toString()
-            const port = /http:\/\/[^\s:]+:(\d+)/.exec(output)?.[1]
-            if (port === undefined) return
-            child.stdout.off("data", onOutput).resume()
-            resolve(Number(port))
-          }
-          child.stdout.on("data", onOutput)
-          child.once("exit", () => reject(new Error(`${script} ended: ${output}`)))
-        }),
-    )
+    const portOf = (): number | undefined => {
+      const printed = readFileSync(output, "utf8")
+      const port = /http:\/\/[^\s:]+:(\d+)/.exec(printed)?.[1]
+      if (port === undefined && child.exitCode !== null) throw new Error(`${script} ended: ${printed}`)
+      return port === undefined ? undefined : Number(port)
+    }
+    let port = portOf()
+    while (port === undefined) {
+      yield* Effect.sleep(LOOK_MS)
+      port = portOf()
+    }
     return { port, processorUs: processorOf(child.pid!) }
   })

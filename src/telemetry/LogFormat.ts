@@ -56,16 +56,18 @@ export interface LogEntry {
 
 export type LogFormat = (entry: LogEntry) => string
 
-let formattedAt = Number.NaN
-let formatted = ""
+const MILLIS_PER_SECOND = 1_000
+let formattedSecond = Number.NaN
+let upToMillis = ""
 
-/** RFC 3339 with milliseconds. Many lines are of the same one. */
+/** RFC 3339 with milliseconds. Many lines are of the same second. */
 const timestampOf = (at: number): string => {
-  if (at !== formattedAt) {
-    formatted = new Date(at).toISOString()
-    formattedAt = at
+  const second = Math.floor(at / MILLIS_PER_SECOND)
+  if (second !== formattedSecond) {
+    upToMillis = new Date(at).toISOString().slice(0, -"000Z".length)
+    formattedSecond = second
   }
-  return formatted
+  return `${upToMillis}${String(at - second * MILLIS_PER_SECOND).padStart(3, "0")}Z`
 }
 
 /** JSON lines. By hand, as each part but the metadata is either known to need no escapes or escaped by itself. */

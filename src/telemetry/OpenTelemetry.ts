@@ -15,6 +15,7 @@ import { makeExporter } from "./otlp/Exporter.ts"
 import { newTraceId, RecordedSpan, type SpanSink } from "./otlp/RecordedSpan.ts"
 import { finishRequest, requestTracer } from "./otlp/RequestSpans.ts"
 import { type IsSampled, isSampledBy, samplerOf } from "./otlp/Sampling.ts"
+import { SpanClock } from "./otlp/SpanClock.ts"
 import { SpanQueue } from "./otlp/SpanQueue.ts"
 import {
   CurrentRequestSpan,
@@ -112,7 +113,7 @@ const requestHere = (): Tracer.Span | null | undefined => Fiber.getCurrent()?.ge
 const told = Layer.effectDiscard(
   Effect.gen(function* () {
     const { sink } = yield* Spans
-    const clock = yield* Clock.Clock
+    const clock = new SpanClock(yield* Clock.Clock)
     const observer = yield* CurrentObserver
     yield* observer.on("request", (request) => finishRequest(request, clock))
     yield* observer.on("database", (operation) => {

@@ -5,22 +5,22 @@
  * @source https://opentelemetry.io/docs/specs/semconv/database/database-spans/
  */
 import * as Otel from "@opentelemetry/api"
-import type { Clock } from "effect"
 import type { DatabaseOperation } from "../Observer.ts"
 import * as TraceParent from "../TraceParent.ts"
 import type { EndedSpan } from "./EndedSpan.ts"
 import { newSpanId } from "./RecordedSpan.ts"
+import type { SpanClock } from "./SpanClock.ts"
 
 const NANOS_PER_MILLI = 1_000_000
 const FAILED = { code: Otel.SpanStatusCode.ERROR }
 const DONE = { code: Otel.SpanStatusCode.UNSET }
 
 /** It has just ended, by the clock that other spans are timed with. */
-export const databaseSpan = (operation: DatabaseOperation, clock: Clock.Clock): EndedSpan | undefined => {
+export const databaseSpan = (operation: DatabaseOperation, clock: SpanClock): EndedSpan | undefined => {
   const [parent, ...others] = contextsOf(operation)
   if (parent === undefined) return undefined
   const { durationMs, events, name, ok, sql } = operation
-  const endNanos = Number(clock.currentTimeNanosUnsafe())
+  const endNanos = clock.now()
   const attributes: Otel.Attributes = { "db.system.name": "sqlite", "db.operation.name": name }
   if (sql !== undefined) attributes["db.query.text"] = sql
   if (name === "COMMIT") attributes["renderowl.journal.events"] = events

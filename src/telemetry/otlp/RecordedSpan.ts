@@ -65,7 +65,7 @@ export class RecordedSpan implements Tracer.Span {
   readonly sampled: boolean
   readonly #sink: SpanSink
   readonly #startTime: bigint | number
-  #ended: { readonly endTime: bigint; readonly exit: Exit.Exit<unknown, unknown> } | undefined
+  #ended: { readonly endNanos: bigint | number; readonly exit: Exit.Exit<unknown, unknown> } | undefined
   #links: Array<Tracer.SpanLink> | undefined
   #attributes: Record<string, Otel.AttributeValue> | undefined
   #attributeCount = 0
@@ -89,9 +89,9 @@ export class RecordedSpan implements Tracer.Span {
 
   get status(): Tracer.SpanStatus {
     const startTime = BigInt(this.#startTime)
-    return this.#ended === undefined
-      ? { _tag: "Started", startTime }
-      : { _tag: "Ended", startTime, ...this.#ended }
+    if (this.#ended === undefined) return { _tag: "Started", startTime }
+    const { endNanos, exit } = this.#ended
+    return { _tag: "Ended", startTime, endTime: BigInt(endNanos), exit }
   }
 
   get attributes(): ReadonlyMap<string, unknown> {
@@ -150,7 +150,7 @@ export class RecordedSpan implements Tracer.Span {
   /** For whoever knows how long it took and what it was: it ends with this name, and these attributes as well. */
   endAfter(
     durationMs: number,
-    endTime: bigint,
+    endNanos: number,
     name: string,
     common: Uint8Array,
     attributes: Otel.Attributes,
@@ -158,13 +158,13 @@ export class RecordedSpan implements Tracer.Span {
     exit: Exit.Exit<unknown, unknown>,
   ): void {
     if (this.#ended !== undefined) return
-    const start = Number(endTime) - Math.round(durationMs * NANOS_PER_MILLI)
+    const start = endNanos - Math.round(durationMs * NANOS_PER_MILLI)
     const all = this.#attributes === undefined ? attributes : { ...this.#attributes, ...attributes }
-    this.#end(endTime, exit, start, name, all, common, status ?? UNSET)
+    this.#end(endNanos, exit, start, name, all, common, status ?? UNSET)
   }
 
   #end(
-    endTime: bigint,
+    endNanos: bigint | number,
     exit: Exit.Exit<unknown, unknown>,
     startNanos: number,
     name: string,
@@ -172,7 +172,7 @@ export class RecordedSpan implements Tracer.Span {
     common: Uint8Array | undefined,
     status: Otel.SpanStatus,
   ): void {
-    this.#ended = { endTime, exit }
+    this.#ended = { endNanos, exit }
     if (!this.sampled) return
     const parent = Option.getOrUndefined(this.parent)
     this.#sink.take({
@@ -184,7 +184,7 @@ export class RecordedSpan implements Tracer.Span {
       parentSpanId: parent?.spanId,
       isParentRemote: parent?._tag === "ExternalSpan",
       startNanos,
-      endNanos: Math.max(startNanos, Number(endTime)),
+      endNanos: Math.max(startNanos, Number(endNanos)),
       common,
       attributes,
       events: this.#events ?? NO_EVENTS,

@@ -5,13 +5,14 @@
  * @source https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
  */
 import * as Otel from "@opentelemetry/api"
-import { type Clock, Context, Exit, Option, Tracer } from "effect"
+import { Context, Exit, Option, Tracer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { FinishedRequest } from "../Observer.ts"
 import { RequestKinds } from "../RequestKinds.ts"
 import type { RequestIds, RequestTracer, SpanLimits } from "../Tracing.ts"
 import { cleanQuery } from "./Conventions.ts"
 import { RecordedSpan, type SpanSink } from "./RecordedSpan.ts"
+import type { SpanClock } from "./SpanClock.ts"
 import type { IsSampled } from "./Sampling.ts"
 import { commonAttributes } from "./TraceRequest.ts"
 
@@ -50,7 +51,7 @@ class RequestSpan extends RecordedSpan {
     this.#common = common
   }
 
-  finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endTime: bigint): void {
+  finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endNanos: number): void {
     const { headers, url } = this.#request
     const queryAt = url.indexOf("?")
     // One literal, always of the same shape: what there is none of is left out when it is written.
@@ -64,7 +65,7 @@ class RequestSpan extends RecordedSpan {
     const scheme = this.#request.protocol ?? "http"
     this.endAfter(
       durationMs + streamedMs,
-      endTime,
+      endNanos,
       route === undefined ? method : `${method} ${route}`,
       this.#common.of(method, route, status, scheme),
       attributes,
@@ -107,7 +108,7 @@ export const requestTracer = (
 }
 
 /** The request that a span was begun for has just been answered. */
-export const finishRequest = (request: FinishedRequest, clock: Clock.Clock): void => {
+export const finishRequest = (request: FinishedRequest, clock: SpanClock): void => {
   const { span } = request
-  if (span instanceof RequestSpan) span.finish(request, clock.currentTimeNanosUnsafe())
+  if (span instanceof RequestSpan) span.finish(request, clock.now())
 }
