@@ -2,7 +2,7 @@
  * A server in a process of its own, as it would run, for as long as the scope is open.
  */
 import { Effect, type Scope } from "effect"
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { benchFolder } from "./BenchFolder.ts"
@@ -27,6 +27,9 @@ const processorOf = (pid: number): ServerProcess["processorUs"] => {
     return nanoseconds / NANOSECONDS_PER_MICROSECOND
   }
 }
+
+/** One that a signal has ended has no exit code. */
+const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null
 
 /** How often a server that starts is looked at. */
 const LOOK_MS = 20
@@ -56,7 +59,7 @@ export const start = (
         Effect.promise(
           () =>
             new Promise<void>((resolve) => {
-              if (child.exitCode !== null) return resolve()
+              if (hasEnded(child)) return resolve()
               child.once("exit", () => resolve())
               child.kill("SIGTERM")
             }),
@@ -65,7 +68,7 @@ export const start = (
     const portOf = (): number | undefined => {
       const printed = readFileSync(output, "utf8")
       const port = /http:\/\/[^\s:]+:(\d+)/.exec(printed)?.[1]
-      if (port === undefined && child.exitCode !== null) throw new Error(`${script} ended: ${printed}`)
+      if (port === undefined && hasEnded(child)) throw new Error(`${script} ended: ${printed}`)
       return port === undefined ? undefined : Number(port)
     }
     let port = portOf()

@@ -27,8 +27,8 @@ import {
   type FinishedRequest,
   SLOW_QUERY_MS,
 } from "./Observer.ts"
-import { RequestKinds } from "./RequestKinds.ts"
 import { isSecretField, REDACTED } from "./Redaction.ts"
+import { RequestKinds } from "./RequestKinds.ts"
 
 /** A request that takes longer is worth a warning. */
 export const SLOW_REQUEST_MS = 1_000

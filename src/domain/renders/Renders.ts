@@ -11,9 +11,9 @@ import { type EventMetadata, JournalError, StoreFailed } from "../../journal/Jou
 import type { ActorError } from "../../actor/ActorSystem.ts"
 import { idsOr } from "../../security/KeyedRequest.ts"
 import * as TypeId from "../../security/TypeId.ts"
+import { limitTo } from "../../sqlite/Limit.ts"
 import { SqliteClient } from "../../sqlite/SqliteClient.ts"
 import type { Priority } from "../../jobs/JobEvents.ts"
-import { limitTo } from "../../sqlite/Limit.ts"
 import {
   Project,
   ProjectIsArchived,

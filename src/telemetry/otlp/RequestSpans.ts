@@ -12,8 +12,8 @@ import { RequestKinds } from "../RequestKinds.ts"
 import type { RequestIds, RequestTracer, SpanLimits } from "../Tracing.ts"
 import { cleanQuery } from "./Conventions.ts"
 import { RecordedSpan, type SpanSink } from "./RecordedSpan.ts"
-import type { SpanClock } from "./SpanClock.ts"
 import type { IsSampled } from "./Sampling.ts"
+import type { SpanClock } from "./SpanClock.ts"
 import { commonAttributes } from "./TraceRequest.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
