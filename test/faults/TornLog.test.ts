@@ -105,6 +105,8 @@ const history = Effect.gen(function* () {
     const queue = yield* Queue
     const { writeLock, writer } = yield* SqliteClient
     const journal = yield* Journal
+    // How many frames there are depends on which commits fell together; SQLite begins to copy after a thousand.
+    writer.exec("PRAGMA wal_autocheckpoint=0")
     const acknowledged = (jobs: ReadonlyArray<Promised>) =>
       Effect.map(journal.head, (head): Acknowledged => ({ jobs, end: logNow().end, head }))
     const submit = Effect.fnUntraced(function* (name: string) {
