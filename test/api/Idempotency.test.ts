@@ -356,6 +356,9 @@ interface Scenario {
   readonly isInsisted?: boolean
 }
 
+/** What is rendered while it is not looked at, before something else that is waited for. */
+const SMALL = { format: "mp4", width: 128, height: 72, fps: 10 }
+
 /** Every route that changes something, by group and endpoint. */
 const scenarios: Readonly<Record<string, (client: Client) => Effect.Effect<Scenario>>> = {
   "projects.create": () => Effect.succeed({ request: post("/v1/projects", { name: "New" }) }),
@@ -376,7 +379,7 @@ const scenarios: Readonly<Record<string, (client: Client) => Effect.Effect<Scena
   "renders.submit": (client) =>
     Effect.gen(function* () {
       const project = yield* make(client, "/v1/projects", { name: "Films" })
-      const body = { composition_id: "TitleCard", input_props: { title: "Twice" } }
+      const body = { composition_id: "TitleCard", input_props: { title: "Twice" }, output_settings: SMALL }
       return {
         request: post(`/v1/projects/${project}/renders`, body),
         meanwhile: [{ method: "DELETE", path: `/v1/projects/${project}`, headers: { "if-match": "*" } }],
@@ -563,7 +566,7 @@ const inAMoment = (ms: number) => new Date(Date.now() + ms).toISOString()
 const waitingRender = (client: Client) =>
   Effect.gen(function* () {
     const project = yield* make(client, "/v1/projects", { name: "Films" })
-    const body = { composition_id: "TitleCard", input_props: { title: "Waits" } }
+    const body = { composition_id: "TitleCard", input_props: { title: "Waits" }, output_settings: SMALL }
     return yield* make(client, `/v1/projects/${project}/renders`, body)
   })
 

@@ -15,7 +15,7 @@ import { Ledger } from "./Ledger.ts"
 import { live } from "./Life.ts"
 import { DATABASE, type Mode, type Told } from "./LoadProtocol.ts"
 
-const CYCLES = Number(process.env["CRASH_CYCLES"] ?? 20)
+const CYCLES = Number(process.env["CRASH_CYCLES"] ?? 10)
 const SEED = process.env["CRASH_SEED"] ?? String(randomInt(2 ** 31))
 
 /** Kills that one database goes through; then it is drained, and another one begins: each is verified from the first event on. */

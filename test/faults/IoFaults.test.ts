@@ -21,10 +21,10 @@ import { type Call, injected, injecting, missing } from "./Strace.ts"
 
 /** Answers after a fault that show that the process goes on. */
 const ACCEPTED_AFTER = 100
-/** The same where checkpoints fail, which come by the clock and not with each commit. */
-const ACCEPTED_AFTER_CHECKPOINTS = 800
-/** Answers of a life in which nobody notices the fault. */
-const ACCEPTED_UNNOTICED = 3_000
+/** Answers of a life that does not meet its fault: checkpoints come by the clock, and not with each commit. */
+const ACCEPTED_MAX = 20_000
+/** Answers between two looks at what was injected. */
+const LOOK_EVERY = 25
 /** Refusals that show that it does not end. */
 const REFUSED = 150
 
@@ -40,8 +40,6 @@ interface Fault {
   readonly mode?: Mode
   /** Refusals after which it is killed, where all calls fail; else enough to show that it does not end by itself. */
   readonly refusals?: number
-  /** Answers after the first refusal that show that the process goes on. Default: {@link ACCEPTED_AFTER}. */
-  readonly answersAfter?: number
   /** What whoever submits is told. Absent: nobody is refused, for the journal can do without. */
   readonly reason?: "StoreFull" | "StoreFailed"
 }
@@ -95,7 +93,6 @@ const FAULTS: ReadonlyArray<Fault> = [
     from: 4,
     // Some are of SQLite's own checkpoints after a commit, of which nobody hears.
     calls: 12,
-    answersAfter: ACCEPTED_AFTER_CHECKPOINTS,
     mode: "checkpoint",
   },
   {
@@ -105,7 +102,6 @@ const FAULTS: ReadonlyArray<Fault> = [
     error: "EIO",
     from: 2,
     calls: 3,
-    answersAfter: ACCEPTED_AFTER_CHECKPOINTS,
     mode: "checkpoint",
   },
 ]
@@ -115,19 +111,21 @@ const isAnswer = (line: Told): line is Extract<Told, { _tag: "Accepted" }> => li
 const ofCheckpoint = ({ what }: { readonly what: string }) => what.startsWith("checkpoint")
 
 /** Ends a life once it has shown how it takes the fault. */
-const whenSeen = ({ answersAfter = ACCEPTED_AFTER, calls, reason, refusals = REFUSED }: Fault) => {
+const whenSeen = ({ calls, reason, refusals = REFUSED }: Fault, log: string) => {
+  const isPermanent = reason !== undefined && calls === undefined
   let refused = 0
   let accepted = 0
-  let acceptedAfter = 0
+  /** Answers until the fault was over and somebody had noticed it, where anybody must. */
+  let before: number | undefined
   return (line: Told): number | undefined => {
     if (isRefusal(line)) refused++
-    if (isAnswer(line)) accepted++
-    if (isAnswer(line) && refused > 0) acceptedAfter++
-    const isPermanent = reason !== undefined && calls === undefined
-    const seen = isPermanent
-      ? isRefusal(line) && refused === refusals
-      : isAnswer(line) && (acceptedAfter === answersAfter || accepted === ACCEPTED_UNNOTICED)
-    return seen ? 0 : undefined
+    if (isPermanent) return refused === refusals ? 0 : undefined
+    if (!isAnswer(line)) return undefined
+    accepted++
+    const isNoticed = refused > 0 || calls === 1
+    if (before === undefined && isNoticed && accepted % LOOK_EVERY === 0 && injected(log) >= (calls ?? 1))
+      before = accepted
+    return accepted === (before ?? ACCEPTED_MAX - ACCEPTED_AFTER) + ACCEPTED_AFTER ? 0 : undefined
   }
 }
 
@@ -166,7 +164,7 @@ describe.skipIf(missing !== undefined)(
               seed: name,
               mode,
               under: injecting(log, { call, by: { error }, when, files }),
-              killAfter: whenSeen(fault),
+              killAfter: whenSeen(fault, log),
             })
             // Then it goes on until it is killed, and says of each submission that it cannot keep it, and why
             assert.deepStrictEqual([life.code, life.signal], [null, "SIGKILL"], life.stderr)

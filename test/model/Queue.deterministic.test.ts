@@ -4,7 +4,7 @@ import { run } from "./Run.ts"
 
 /** Which runs: `MODEL_SEED=<seed>` is the first, `MODEL_SEEDS` how many. */
 const FIRST = Number((process.env["MODEL_SEED"] ?? "1").split(":")[0])
-const SEEDS = Number(process.env["MODEL_SEEDS"] ?? 500)
+const SEEDS = Number(process.env["MODEL_SEEDS"] ?? 200)
 /** Runs that are made twice. */
 const REPEATED = 20
 /** The search takes as long as it takes: this is for one that does not end. */

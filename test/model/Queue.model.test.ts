@@ -10,7 +10,7 @@ import { step, type Step } from "./Workload.ts"
 import { Broken, World } from "./World.ts"
 
 /** How many lists of steps, and which: `MODEL_SEED=<seed>` or `<seed>:<path>`, as a failure prints them. */
-const RUNS = Number(process.env["MODEL_RUNS"] ?? 300)
+const RUNS = Number(process.env["MODEL_RUNS"] ?? 150)
 const [SEED, ...PATH] = (process.env["MODEL_SEED"] ?? "").split(":")
 const REPLAY = SEED === "" ? {} : { seed: Number(SEED), ...(PATH.length > 0 && { path: PATH.join(":") }) }
 const STEPS_MAX = 40
