@@ -23,6 +23,24 @@ const CALL = /^\d+ +(\w+)\(\d+<([^>]*)>,? ?(.*)\) += (-?\d+)/
 const CHANNEL = /^\d+ +write\(3<.*?"\{\\"_tag\\":\\"(\w+)/
 const HEADER_AT_START = /, 32, 0$/
 
+/** Of a call during which another thread made one: how it began, and how it ended. */
+const BEGUN = /^(\d+) +(.*?) *<unfinished \.\.\.>$/
+const RESUMED = /^(\d+) +<\.\.\. \w+ resumed>(.*)$/
+
+/** The calls, whole, in the order in which they ended. */
+const callsIn = (log: string): ReadonlyArray<string> => {
+  const begun = new Map<string, string>()
+  return readFileSync(log, "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      const [, thread = "", start] = BEGUN.exec(line) ?? []
+      if (start !== undefined) begun.set(thread, start)
+      const [, resumed = "", end] = RESUMED.exec(line) ?? []
+      if (end !== undefined) return [`${resumed} ${begun.get(resumed)}${end}`]
+      return start === undefined ? [line] : []
+    })
+}
+
 interface Order {
   answers: number
   syncs: number
@@ -30,12 +48,12 @@ interface Order {
   readonly faults: Array<string>
 }
 
-/** Goes through the calls in their order. */
+/** Goes through the calls. */
 const orderOf = (log: string, database: string): Order => {
   const order: Order = { answers: 0, syncs: 0, checkpoints: 0, faults: [] }
   let isLogDirty = false
   let isDatabaseDirty = false
-  for (const line of readFileSync(log, "utf8").split("\n")) {
+  for (const line of callsIn(log)) {
     const told = CHANNEL.exec(line)?.[1]
     if (told !== undefined) {
       if (told !== "Accepted" && told !== "Cancelled" && told !== "Ended") continue
