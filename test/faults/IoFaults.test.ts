@@ -110,22 +110,22 @@ const isRefusal = (line: Told): line is Extract<Told, { _tag: "Refused" }> => li
 const isAnswer = (line: Told): line is Extract<Told, { _tag: "Accepted" }> => line._tag === "Accepted"
 const ofCheckpoint = ({ what }: { readonly what: string }) => what.startsWith("checkpoint")
 
-/** Ends a life once it has shown how it takes the fault. */
+/** Ends a life once it has shown how it takes the fault; `log` is what `strace` writes. */
 const whenSeen = ({ calls, reason, refusals = REFUSED }: Fault, log: string) => {
   const isPermanent = reason !== undefined && calls === undefined
   let refused = 0
   let accepted = 0
-  /** Answers until the fault was over and somebody had noticed it, where anybody must. */
-  let before: number | undefined
+  /** Known once all calls have failed that should, and somebody has noticed where anybody must. */
+  let last: number | undefined
   return (line: Told): number | undefined => {
     if (isRefusal(line)) refused++
     if (isPermanent) return refused === refusals ? 0 : undefined
     if (!isAnswer(line)) return undefined
     accepted++
     const isNoticed = refused > 0 || calls === 1
-    if (before === undefined && isNoticed && accepted % LOOK_EVERY === 0 && injected(log) >= (calls ?? 1))
-      before = accepted
-    return accepted === (before ?? ACCEPTED_MAX - ACCEPTED_AFTER) + ACCEPTED_AFTER ? 0 : undefined
+    if (last === undefined && isNoticed && accepted % LOOK_EVERY === 0 && injected(log) >= (calls ?? 1))
+      last = accepted + ACCEPTED_AFTER
+    return accepted >= (last ?? ACCEPTED_MAX) ? 0 : undefined
   }
 }
 

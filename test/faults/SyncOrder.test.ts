@@ -23,22 +23,23 @@ const CALL = /^\d+ +(\w+)\(\d+<([^>]*)>,? ?(.*)\) += (-?\d+)/
 const CHANNEL = /^\d+ +write\(3<.*?"\{\\"_tag\\":\\"(\w+)/
 const HEADER_AT_START = /, 32, 0$/
 
-/** Of a call during which another thread made one: how it began, and how it ended. */
+/** A call during which another thread made one is two lines: how it began, and how it ended. */
 const BEGUN = /^(\d+) +(.*?) *<unfinished \.\.\.>$/
 const RESUMED = /^(\d+) +<\.\.\. \w+ resumed>(.*)$/
 
 /** The calls, whole, in the order in which they ended. */
 const callsIn = (log: string): ReadonlyArray<string> => {
+  const calls: Array<string> = []
+  /** How the call of each thread that has not ended began. */
   const begun = new Map<string, string>()
-  return readFileSync(log, "utf8")
-    .split("\n")
-    .flatMap((line) => {
-      const [, thread = "", start] = BEGUN.exec(line) ?? []
-      if (start !== undefined) begun.set(thread, start)
-      const [, resumed = "", end] = RESUMED.exec(line) ?? []
-      if (end !== undefined) return [`${resumed} ${begun.get(resumed)}${end}`]
-      return start === undefined ? [line] : []
-    })
+  for (const line of readFileSync(log, "utf8").split("\n")) {
+    const [, beginner, start] = BEGUN.exec(line) ?? []
+    const [, ender, end] = RESUMED.exec(line) ?? []
+    if (beginner !== undefined) begun.set(beginner, start!)
+    else if (ender !== undefined) calls.push(`${ender} ${begun.get(ender)}${end}`)
+    else calls.push(line)
+  }
+  return calls
 }
 
 interface Order {
@@ -48,7 +49,7 @@ interface Order {
   readonly faults: Array<string>
 }
 
-/** Goes through the calls. */
+/** Goes through the calls in their order. */
 const orderOf = (log: string, database: string): Order => {
   const order: Order = { answers: 0, syncs: 0, checkpoints: 0, faults: [] }
   let isLogDirty = false

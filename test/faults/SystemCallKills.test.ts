@@ -18,9 +18,9 @@ import { injecting, missing } from "./Strace.ts"
 
 const SEED = process.env["FAULT_SEED"] ?? String(randomInt(2 ** 31))
 /** Kills in the first steps of a new database … */
-const KILLS_OF_MIGRATIONS = 3
+const KILLS_OF_MIGRATIONS = 4
 /** … and in the load that follows. */
-const KILLS_OF_LOAD = 4
+const KILLS_OF_LOAD = 6
 
 /** Calls on the database and its log until the first answer of a new one (measured: 45 writes and 8 syncs). */
 const FIRST_WRITES = 60
