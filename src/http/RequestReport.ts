@@ -46,6 +46,7 @@ export const report = (
       route: matched?.route.path,
       status:
         streamedMs === undefined && socket?.destroyed === true ? CLIENT_CLOSED_REQUEST : response.status,
+      startedAt,
       durationMs: answeredAt - startedAt,
       streamedMs,
       bytes,

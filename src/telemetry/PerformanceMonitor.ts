@@ -16,7 +16,7 @@ export class PerformanceMonitor extends Context.Service<
     readonly routes: (
       windowMs: number,
     ) => Effect.Effect<{ readonly coveredMs: number; readonly routes: ReadonlyArray<RouteReport> }>
-    readonly queries: QueryTimes
+    readonly queries: Effect.Effect<QueryTimes>
     /** Of the last whole interval of {@link SLICE_MS}; before the first has ended, of what there is. */
     readonly loopDelay: Effect.Effect<LoopDelay>
   }
@@ -42,11 +42,14 @@ export class PerformanceMonitor extends Context.Service<
       yield* observer.on("database", (operation) => queries.record(operation))
       return PerformanceMonitor.of({
         routes: (windowMs) =>
-          Effect.map(Clock.currentTimeMillis, (now) => ({
-            coveredMs: times.coveredMs(windowMs, now),
-            routes: times.report(windowMs, now),
-          })),
-        queries,
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            observer.deliver()
+            return { coveredMs: times.coveredMs(windowMs, now), routes: times.report(windowMs, now) }
+          }),
+        queries: Effect.sync(() => {
+          observer.deliver()
+          return queries
+        }),
         loopDelay: yield* loopDelays,
       })
     }),

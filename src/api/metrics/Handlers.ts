@@ -5,6 +5,7 @@ import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import * as Metrics from "../../telemetry/Metrics.ts"
+import { CurrentObserver } from "../../telemetry/Observer.ts"
 import { ApiV1 } from "../v1/ApiV1.ts"
 import { collectors } from "./Collectors.ts"
 
@@ -13,13 +14,19 @@ export const MetricsLive = HttpApiBuilder.group(
   "metrics",
   Effect.fnUntraced(function* (handlers) {
     const all = yield* collectors
+    const observer = yield* CurrentObserver
     return handlers.handleAll({
       scrape: () =>
-        Effect.map(Metrics.scrape(all), (text) =>
-          HttpServerResponse.text(text, {
-            contentType: Metrics.CONTENT_TYPE,
-            headers: { "cache-control": "no-store" },
-          }),
+        Effect.map(
+          Effect.andThen(
+            Effect.sync(() => observer.deliver()),
+            Metrics.scrape(all),
+          ),
+          (text) =>
+            HttpServerResponse.text(text, {
+              contentType: Metrics.CONTENT_TYPE,
+              headers: { "cache-control": "no-store" },
+            }),
         ),
     })
   }),

@@ -64,6 +64,7 @@ export const journalCheck = (observer: Observer) =>
       if (name === "COMMIT" && !ok) failures++
     })
     const check = Effect.sync(() => {
+      observer.deliver()
       const found = failures
       failures = 0
       return { ok: found === 0, detail: `${found} commits failed since the last check` }
@@ -78,10 +79,13 @@ export const tracesCheck = (observer: Observer) =>
     yield* observer.on("spans", ({ ok, spans }) => {
       lost = ok ? 0 : lost + spans
     })
-    const check = Effect.sync(() => ({
-      ok: lost === 0,
-      detail: lost === 0 ? "the collector takes them, or there is none" : `${lost} spans lost in a row`,
-    }))
+    const check = Effect.sync(() => {
+      observer.deliver()
+      return {
+        ok: lost === 0,
+        detail: lost === 0 ? "the collector takes them, or there is none" : `${lost} spans lost in a row`,
+      }
+    })
     return { name: "traces", critical: false, check } satisfies HealthCheck
   })
 

@@ -15,12 +15,11 @@ const NANOS_PER_MILLI = 1_000_000
 const FAILED = { code: Otel.SpanStatusCode.ERROR }
 const DONE = { code: Otel.SpanStatusCode.UNSET }
 
-/** It has just ended, by the clock that other spans are timed with. */
 export const databaseSpan = (operation: DatabaseOperation, clock: SpanClock): EndedSpan | undefined => {
   const [parent, ...others] = contextsOf(operation)
   if (parent === undefined) return undefined
-  const { durationMs, events, name, ok, sql } = operation
-  const endNanos = clock.now()
+  const { durationMs, events, name, ok, sql, startedAt } = operation
+  const endNanos = clock.nanosAt(startedAt + durationMs)
   const attributes: Otel.Attributes = { "db.system.name": "sqlite", "db.operation.name": name }
   if (sql !== undefined) attributes["db.query.text"] = sql
   if (name === "COMMIT") attributes["renderowl.journal.events"] = events

@@ -25,6 +25,8 @@ const OUR_FAULT = { code: Otel.SpanStatusCode.ERROR }
 
 class RequestSpan extends RecordedSpan {
   readonly #request: Request
+  /** Looked at when it begins: a connection that has closed does not know it. */
+  readonly #address: string | undefined
   readonly #common: RequestKinds<Uint8Array>
 
   constructor(
@@ -48,10 +50,13 @@ class RequestSpan extends RecordedSpan {
       sampled: true,
     })
     this.#request = request
+    this.#address = Option.getOrUndefined(request.remoteAddress)
     this.#common = common
   }
 
-  finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endNanos: number): void {
+  finish(finished: FinishedRequest, clock: SpanClock): void {
+    const { method, route, startedAt, status, streamedMs = 0 } = finished
+    const durationMs = finished.durationMs + streamedMs
     const { headers, url } = this.#request
     const queryAt = url.indexOf("?")
     // One literal, always of the same shape: what there is none of is left out when it is written.
@@ -60,12 +65,12 @@ class RequestSpan extends RecordedSpan {
       "url.query":
         queryAt === -1 || queryAt === url.length - 1 ? undefined : cleanQuery(url.slice(queryAt + 1)),
       "user_agent.original": headers["user-agent"],
-      "client.address": Option.getOrUndefined(this.#request.remoteAddress),
+      "client.address": this.#address,
     }
     const scheme = this.#request.protocol ?? "http"
     this.endAfter(
-      durationMs + streamedMs,
-      endNanos,
+      durationMs,
+      clock.nanosAt(startedAt + durationMs),
       route === undefined ? method : `${method} ${route}`,
       this.#common.of(method, route, status, scheme),
       attributes,
@@ -107,8 +112,8 @@ export const requestTracer = (
   }
 }
 
-/** The request that a span was begun for has just been answered. */
+/** The request that a span was begun for has been answered. */
 export const finishRequest = (request: FinishedRequest, clock: SpanClock): void => {
   const { span } = request
-  if (span instanceof RequestSpan) span.finish(request, clock.now())
+  if (span instanceof RequestSpan) span.finish(request, clock)
 }

@@ -1,6 +1,6 @@
 /**
- * The time for spans that end all the time. It is that of Effect's clock, as all other spans have it, but asked for once a second and
- * counted on from there: to ask means several BigInts, which cost about a microsecond for each request (measured).
+ * The time for spans that happen all the time. It is that of Effect's clock, as all other spans have it, but asked for once a second
+ * and counted on from there: to ask means several BigInts, which cost about a microsecond for each request (measured).
  */
 import type { Clock } from "effect"
 
@@ -17,12 +17,11 @@ export class SpanClock {
     this.#clock = clock
   }
 
-  /** Nanoseconds since 1970. */
-  now(): number {
-    const counted = performance.now()
+  /** What `performance.now()` was a moment ago, in nanoseconds since 1970. */
+  nanosAt(counted: number): number {
     if (counted - this.#askedAt >= ASK_AGAIN_MS) {
-      this.#askedAt = counted
-      this.#offsetNanos = Number(this.#clock.currentTimeNanosUnsafe()) - counted * NANOS_PER_MILLI
+      this.#askedAt = performance.now()
+      this.#offsetNanos = Number(this.#clock.currentTimeNanosUnsafe()) - this.#askedAt * NANOS_PER_MILLI
     }
     return Math.round(this.#offsetNanos + counted * NANOS_PER_MILLI)
   }

@@ -110,8 +110,8 @@ export const PerformanceLive = HttpApiBuilder.group(
         }),
 
       queries: () =>
-        Effect.sync(() => ({
-          operations: monitor.queries.operations.map(({ count, failures, operation, times }) => ({
+        Effect.map(monitor.queries, ({ operations, slow, statements }) => ({
+          operations: operations.map(({ count, failures, operation, times }) => ({
             operation,
             count,
             failures,
@@ -121,11 +121,11 @@ export const PerformanceLive = HttpApiBuilder.group(
             p99_ms: times.percentile(99),
             max_ms: times.max,
           })),
-          statements: monitor.queries.statements.map(({ count, failures, maxMs, sql, totalMs }) => {
+          statements: statements.map(({ count, failures, maxMs, sql, totalMs }) => {
             const { findings, steps } = planOf(sql)
             return { sql, count, failures, total_ms: totalMs, max_ms: maxMs, plan: steps, findings }
           }),
-          slow: monitor.queries.slow.map(({ durationMs, operation, sql, startedAt }) => ({
+          slow: slow.map(({ durationMs, operation, sql, startedAt }) => ({
             operation,
             sql: sql ?? null,
             started_at: toInstant(startedAt),
