@@ -10,7 +10,6 @@ import { Cause, Config as EffectConfig, Console, Effect } from "effect"
 import { CliError, Command } from "effect/cli"
 import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
-import * as App from "./App.ts"
 import * as Config from "./Config.ts"
 import { exitCode, STOPPED } from "./ops/CommandLine.ts"
 import { dbCommand } from "./ops/DbCommands.ts"
@@ -43,10 +42,9 @@ const serve = Command.make(
   Effect.fn(function* () {
     const settings = yield* Config.load
     isServing = true
-    yield* Effect.andThen(announce, UncaughtErrors.first).pipe(
-      Effect.scoped,
-      Effect.provide(App.layer(settings)),
-    )
+    // The server is most of what there is to load, and no other command needs it.
+    const { layer } = yield* Effect.promise(() => import("./App.ts"))
+    yield* Effect.andThen(announce, UncaughtErrors.first).pipe(Effect.scoped, Effect.provide(layer(settings)))
   }),
 ).pipe(
   Command.withDescription(

@@ -18,13 +18,14 @@ import {
   Tracer,
 } from "effect"
 import type { Json } from "effect/Schema"
+import { withinMessage } from "../telemetry/MessageSpans.ts"
 import { isTraced, spanFrom } from "../telemetry/Tracing.ts"
 import * as TraceParent from "../telemetry/TraceParent.ts"
 import { AttemptLog } from "./AttemptLog.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
 import { type JobFailure, type LogLine, wholeMillis } from "./JobEvents.ts"
 import type { JobState } from "./JobState.ts"
-import { type JobTrace, messagingAttributes } from "./JobTrace.ts"
+import type { JobTrace } from "./JobTrace.ts"
 import type { AnyJobType } from "./JobType.ts"
 import { retryDelayMs } from "./Retry.ts"
 import { decodeStored } from "./StoredValue.ts"
@@ -96,7 +97,7 @@ export const runAttempt = (
     fiber.setContext(Context.add(fiber.context, CurrentAttempt, lease))
     const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
     const attempt = work(registration, lease, commands, log)
-    return Effect.matchCauseEffect(isTracedJob(lease, fiber) ? traced(lease, attempt) : attempt, {
+    return Effect.matchCauseEffect(isTracedJob(lease, fiber) ? traced(fiber, lease, attempt) : attempt, {
       onSuccess: (result) => {
         log.close()
         return tell(commands.complete(lease, result))
@@ -126,34 +127,22 @@ const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands,
 const isTracedJob = ({ trace }: Lease, fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   isTraced(fiber) && TraceParent.parse(trace?.submitted.traceparent)?.sampled !== false
 
-/**
- * In a span under that of the submission, in whichever process that was, with a link to the attempt before: OpenTelemetry's way of
- * saying that a message was processed.
- *
- * @source https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
- */
-const traced = <A, E>(lease: Lease, attempt: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+/** In a span under that of the submission, in whichever process that was, with a link to the attempt before. */
+const traced = <A, E>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  lease: Lease,
+  attempt: Effect.Effect<A, E>,
+): Effect.Effect<A, E> => {
   const { queue, type } = lease.state
   const parent = spanFrom(lease.trace?.submitted.traceparent)
-  const before = spanFrom(lease.trace?.lastAttempt)
-  return Effect.useSpan(
-    `process ${queue}`,
-    {
-      kind: "consumer",
-      ...(parent === undefined ? { root: true } : { parent }),
-      links: before === undefined ? [] : [{ span: before, attributes: {} }],
-      attributes: {
-        ...messagingAttributes("process", queue, type),
-        "messaging.message.id": lease.id,
-        "renderowl.job.attempt": lease.attempt,
-      },
-    },
-    (span) => {
-      lease.span = TraceParent.format(span)
-      // `withParentSpan` would take a stack trace for each attempt.
-      return Effect.provideService(attempt, Tracer.ParentSpan, span)
-    },
-  )
+  const link = spanFrom(lease.trace?.lastAttempt)
+  return withinMessage(fiber, { operation: "process", queue, type, parent, link }, (span) => {
+    span.attribute("messaging.message.id", lease.id)
+    span.attribute("renderowl.job.attempt", lease.attempt)
+    lease.span = TraceParent.format(span)
+    // `withParentSpan` would take a stack trace for each attempt.
+    return Effect.provideService(attempt, Tracer.ParentSpan, span)
+  })
 }
 
 const tellFailure = Effect.fnUntraced(function* (

@@ -3,21 +3,7 @@
  * last attempt. It travels with the job from process to process; nobody decides on it.
  */
 import type { EventMetadata } from "../journal/Journal.ts"
-import { MESSAGING_SYSTEM } from "../telemetry/JobMetrics.ts"
 import type { JobEvent } from "./JobEvents.ts"
-
-/** The attributes of a span about a job, as those of a message. */
-export const messagingAttributes = (
-  operation: "send" | "process",
-  queue: string,
-  type: string | undefined,
-) => ({
-  "messaging.system": MESSAGING_SYSTEM,
-  "messaging.operation.name": operation,
-  "messaging.operation.type": operation,
-  "messaging.destination.name": queue,
-  ...(type === undefined ? {} : { "renderowl.job.type": type }),
-})
 
 export interface JobTrace {
   /** Of the event that enqueued it. */

@@ -8,14 +8,14 @@ import { againOf, toItsEnd } from "../actor/Recall.ts"
 import type { Journal, JournalError } from "../journal/Journal.ts"
 import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import type { TypeIdGenerator } from "../security/TypeId.ts"
+import { withinMessage } from "../telemetry/MessageSpans.ts"
 import type { Observer } from "../telemetry/Observer.ts"
-import { isTraced } from "../telemetry/Tracing.ts"
+import { currentSpan, isTraced } from "../telemetry/Tracing.ts"
 import * as TraceParent from "../telemetry/TraceParent.ts"
 import type { DependencyTeller } from "./DependencyTeller.ts"
 import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
 import type { TooManyQueues } from "./JobErrors.ts"
 import type { JobStore } from "./JobStore.ts"
-import { messagingAttributes } from "./JobTrace.ts"
 import type { AnyJobType } from "./JobType.ts"
 import type { QueueActor } from "./QueueActor.ts"
 import type { QueueActors } from "./QueueActors.ts"
@@ -97,7 +97,7 @@ export const submitter = ({
     Effect.withFiber((fiber) => {
       if (!isTraced(fiber)) return submitOne(submission, fiber)
       const { type, queue = types.get(type)?.queue ?? "unknown" } = submission
-      return sent(queue, messagingAttributes("send", queue, type), (span) =>
+      return sent(fiber, queue, type, (span) =>
         Effect.map(submitOne(within(span)(submission), fiber), (enqueued) => {
           span.attribute("messaging.message.id", enqueued.id)
           return enqueued
@@ -115,11 +115,10 @@ export const submitter = ({
       const queues = new Set(submissions.map(({ queue, type }) => queue ?? types.get(type)?.queue))
       const [first = "unknown"] = queues
       const queue = queues.size === 1 ? first : "several"
-      const attributes = {
-        ...messagingAttributes("send", queue, undefined),
-        "messaging.batch.message_count": submissions.length,
-      }
-      return sent(queue, attributes, (span) => submitAllOf(submissions.map(within(span)), request))
+      return sent(fiber, queue, undefined, (span) => {
+        span.attribute("messaging.batch.message_count", submissions.length)
+        return submitAllOf(submissions.map(within(span)), request)
+      })
     })
 
   const submitAll = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
@@ -189,10 +188,12 @@ export const submitter = ({
 
 /** In the span of whoever submits. */
 const sent = <A, E>(
+  fiber: Fiber.Fiber<unknown, unknown>,
   queue: string,
-  attributes: Readonly<Record<string, unknown>>,
+  type: string | undefined,
   send: (span: Tracer.Span) => Effect.Effect<A, E>,
-): Effect.Effect<A, E> => Effect.useSpan(`send ${queue}`, { kind: "producer", attributes }, send)
+): Effect.Effect<A, E> =>
+  withinMessage(fiber, { operation: "send", queue, type, parent: currentSpan(fiber) }, send)
 
 /** The submission as part of a span, which attempts will be under. */
 const within =

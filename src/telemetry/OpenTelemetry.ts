@@ -9,9 +9,11 @@ import * as Resource from "@effect/opentelemetry/Resource"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import { Clock, Context, Effect, Fiber, Layer, Option, Tracer } from "effect"
 import { HttpMiddleware } from "effect/http"
+import { CurrentMessageTracer } from "./MessageSpans.ts"
 import { CurrentObserver } from "./Observer.ts"
 import { databaseSpan } from "./otlp/DatabaseSpans.ts"
 import { makeExporter } from "./otlp/Exporter.ts"
+import { messageTracer } from "./otlp/MessageTracer.ts"
 import { newTraceId, RecordedSpan, type SpanSink } from "./otlp/RecordedSpan.ts"
 import { finishRequest, requestTracer } from "./otlp/RequestSpans.ts"
 import { type IsSampled, isSampledBy, samplerOf } from "./otlp/Sampling.ts"
@@ -37,6 +39,7 @@ class Spans extends Context.Service<
     readonly queue: SpanQueue
     readonly resource: Resource.Resource["Service"]
     readonly isSampled: IsSampled
+    readonly clock: SpanClock
   }
 >()("renderowl/telemetry/OpenTelemetry/Spans") {}
 
@@ -65,6 +68,7 @@ const spans = (settings: TracingSettings, { version }: TracingOptions) =>
         queue,
         resource: of.resource,
         isSampled: isSampledBy(settings),
+        clock: new SpanClock(yield* Clock.Clock),
       }
     }),
   )
@@ -82,7 +86,7 @@ const sdkTracer = Layer.effect(
 )
 
 /**
- * Effect's tracer over OpenTelemetry's, but for two things: jobs, which are many, are recorded by less; and no span becomes the
+ * Effect's tracer over OpenTelemetry's, but for two things: what nobody records costs next to nothing; and no span becomes the
  * active one of OpenTelemetry, since nobody here asks for that, and it would cost every step of every fiber a look at the
  * asynchronous context.
  */
@@ -90,17 +94,14 @@ const tracer = Layer.effect(
   Tracer.Tracer,
   Effect.gen(function* () {
     const bridge = yield* OtelTracer.make
-    const { isSampled, sink } = yield* Spans
+    const { sink } = yield* Spans
     return Tracer.make({
       span: (given) => {
         const request = given.root || Option.isSome(given.parent) ? undefined : requestHere()
         const options = request ? { ...given, parent: Option.some(request) } : given
-        const isRecorded = request !== null && given.sampled
-        if (isRecorded && given.kind !== "producer" && given.kind !== "consumer") return bridge.span(options)
-        const parent = Option.getOrUndefined(options.parent)
-        const traceId = parent?.traceId ?? newTraceId()
-        const sampled = isRecorded && isSampled(traceId, parent?.sampled)
-        return new RecordedSpan(sink, { ...options, traceId, sampled })
+        if (request !== null && given.sampled) return bridge.span(options)
+        const traceId = Option.getOrUndefined(options.parent)?.traceId ?? newTraceId()
+        return new RecordedSpan(sink, { ...options, traceId, sampled: false })
       },
     })
   }),
@@ -112,8 +113,7 @@ const requestHere = (): Tracer.Span | null | undefined => Fiber.getCurrent()?.ge
 /** What is told of requests and of the database. */
 const told = Layer.effectDiscard(
   Effect.gen(function* () {
-    const { sink } = yield* Spans
-    const clock = new SpanClock(yield* Clock.Clock)
+    const { clock, sink } = yield* Spans
     const observer = yield* CurrentObserver
     yield* observer.on("request", (request) => finishRequest(request, clock))
     yield* observer.on("database", (operation) => {
@@ -129,6 +129,11 @@ const requests = ({ untraced }: TracingOptions) =>
     Effect.map(Spans, ({ isSampled, sink }) => requestTracer(sink, isSampled, untraced)),
   )
 
+const messages = Layer.effect(
+  CurrentMessageTracer,
+  Effect.map(Spans, ({ clock, isSampled, sink }) => messageTracer(sink, isSampled, clock)),
+)
+
 const isNamedByEnvironment = (): boolean =>
   process.env["OTEL_SERVICE_NAME"] !== undefined ||
   /(?:^|,)\s*service\.name=/.test(process.env["OTEL_RESOURCE_ATTRIBUTES"] ?? "")
@@ -139,6 +144,7 @@ export const layer = (settings: TracingSettings, options: TracingOptions): Layer
     tracer,
     told,
     requests(options),
+    messages,
     // The edge has a span of its own for each request: Effect's looks at each header and parses the address.
     Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true),
   ).pipe(

@@ -63,6 +63,8 @@ export class RecordedSpan implements Tracer.Span {
   readonly parent: Option.Option<Tracer.AnySpan>
   readonly annotations: Context.Context<never>
   readonly sampled: boolean
+  /** Attributes that it has in common with many others: written already. */
+  protected readonly common: Uint8Array | undefined
   readonly #sink: SpanSink
   readonly #startTime: bigint | number
   #ended: { readonly endNanos: bigint | number; readonly exit: Exit.Exit<unknown, unknown> } | undefined
@@ -115,7 +117,7 @@ export class RecordedSpan implements Tracer.Span {
     attributes[name] = attributeValue(value)
   }
 
-  event(name: string, startTime: bigint, attributes: Record<string, unknown> = {}): void {
+  event(name: string, startTime: bigint | number, attributes: Record<string, unknown> = {}): void {
     if (!this.sampled || this.#ended !== undefined) return
     if ((this.#events?.length ?? 0) >= this.#sink.limits.eventsMax) {
       this.#droppedEvents++
@@ -140,11 +142,11 @@ export class RecordedSpan implements Tracer.Span {
     this.#droppedLinks += links.length - taken.length
   }
 
-  end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
+  end(endTime: bigint | number, exit: Exit.Exit<unknown, unknown>): void {
     if (this.#ended !== undefined) return
     const status = exit._tag === "Success" ? UNSET : this.#failed(endTime, exit.cause)
     const attributes = this.#attributes ?? {}
-    this.#end(endTime, exit, Number(this.#startTime), this.name, attributes, undefined, status)
+    this.#end(endTime, exit, Number(this.#startTime), this.name, attributes, this.common, status)
   }
 
   /** For whoever knows how long it took and what it was: it ends with this name, and these attributes as well. */
@@ -197,7 +199,7 @@ export class RecordedSpan implements Tracer.Span {
   }
 
   /** As Effect's bridge has it: an interruption is no error, and everything else is told with its stack. */
-  #failed(at: bigint, cause: Cause.Cause<unknown>): Otel.SpanStatus {
+  #failed(at: bigint | number, cause: Cause.Cause<unknown>): Otel.SpanStatus {
     if (Cause.hasInterruptsOnly(cause)) {
       this.attribute("effect.fiber.interrupted", true)
       return UNSET
