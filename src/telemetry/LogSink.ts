@@ -5,7 +5,7 @@
 import { Context, Effect, Layer } from "effect"
 import { fstatSync, writeSync } from "node:fs"
 
-/** Lines wait at most this long, so that many of them share one write. Those that warn are written within the same turn. */
+/** Lines wait at most this long, so that many of them share one write. Those that warn are written a turn later. */
 const GATHER_MS = 50
 /** Characters that are written without waiting any longer. */
 const GATHERED_CHARACTERS_MAX = 32 * 1024

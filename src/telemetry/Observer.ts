@@ -3,9 +3,9 @@
  * of spans. Logs, metrics, traces and whoever comes later listen here, so that the rooms that do the work know nothing of them.
  * Without listeners it costs a look at an empty list; nothing is built for nobody.
  *
- * Listeners hear at the end of the turn of the event loop, one after the other of all that was told in it: an answer does not wait
- * for its telemetry, and code that runs many times in a row finds the processor's caches warm, which halves what it costs
- * (measured).
+ * Listeners hear from an immediate, that is in this turn of the event loop or the next, one after the other of all that was told
+ * until then; order holds within a kind. An answer does not wait for its telemetry, and code that runs many times in a row costs
+ * less. A process that is ended by force has not heard the last of it.
  */
 import { Context, Effect, Layer, type Scope } from "effect"
 import type { Tracer } from "effect"
@@ -124,7 +124,7 @@ interface Occasions {
   readonly spans: ExportedSpans
 }
 
-/** Told within a turn of the event loop: it must be quick, and must not throw. */
+/** Told from an immediate: it must be quick, and must not throw, as what follows would be lost. */
 export type Listener<Name extends keyof Occasions> = (what: Occasions[Name]) => void
 
 /** Something that happens: who hears of it, and what of it they are still to hear. */

@@ -27,7 +27,7 @@ export interface TracingSettings {
 
 /** What is kept of a span at most. */
 export interface SpanLimits {
-  /** Beside those that a request, a job or an operation of the database always has. */
+  /** Beside those that a request, an operation of the database, or jobs of one queue and type always have. */
   readonly attributesMax: number
   readonly eventsMax: number
   readonly linksMax: number

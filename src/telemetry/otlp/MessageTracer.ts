@@ -9,7 +9,7 @@ import type { IsSampled } from "./Sampling.ts"
 import type { SpanClock } from "./SpanClock.ts"
 import { commonAttributes } from "./TraceRequest.ts"
 
-/** More than a program has of queues and types; what comes beyond is made each time. */
+/** Callers can name any number of queues and types: what comes beyond is made each time. */
 const KINDS_MAX = 1_000
 
 interface Kind {
