@@ -42,7 +42,7 @@ const serve = Command.make(
   Effect.fn(function* () {
     const settings = yield* Config.load
     isServing = true
-    // The server is most of what there is to load, and no other command needs it.
+    // A fifth of what there is to load, and no other command needs it.
     const { layer } = yield* Effect.promise(() => import("./App.ts"))
     yield* Effect.andThen(announce, UncaughtErrors.first).pipe(Effect.scoped, Effect.provide(layer(settings)))
   }),

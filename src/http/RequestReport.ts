@@ -46,7 +46,6 @@ export const report = (
       route: matched?.route.path,
       status:
         streamedMs === undefined && socket?.destroyed === true ? CLIENT_CLOSED_REQUEST : response.status,
-      startedAt,
       durationMs: answeredAt - startedAt,
       streamedMs,
       bytes,

@@ -348,7 +348,7 @@ export class GroupCommit {
       name: "COMMIT",
       ok: cause === undefined,
       cause,
-      startedAt: this.#startedAt,
+      startedAt: performance.timeOrigin + this.#startedAt,
       durationMs: performance.now() - this.#startedAt,
       sql: undefined,
       events: recorded.length,

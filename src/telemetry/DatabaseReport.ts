@@ -7,11 +7,11 @@ import { currentSpan } from "./Tracing.ts"
 
 /** Runs a read on the main thread, within this turn. */
 export const read = <A>(observer: Observer, body: () => A): A => {
-  const startedAt = performance.now()
+  const start = performance.now()
   try {
     return body()
   } finally {
-    const durationMs = performance.now() - startedAt
+    const durationMs = performance.now() - start
     if (durationMs >= SLOW_QUERY_MS && observer.hears("database")) {
       const here = Fiber.getCurrent()
       observer.tell("database", {
@@ -19,7 +19,7 @@ export const read = <A>(observer: Observer, body: () => A): A => {
         // Whoever fails tells why themselves.
         ok: true,
         cause: undefined,
-        startedAt,
+        startedAt: performance.timeOrigin + start,
         durationMs,
         sql: undefined,
         events: 0,
@@ -38,15 +38,15 @@ export const scan = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     if (!observer.hears("database")) return query
-    const startedAt = performance.now()
+    const start = performance.now()
     return Effect.onExit(query, (exit) =>
       Effect.sync(() =>
         observer.tell("database", {
           name: "SCAN",
           ok: Exit.isSuccess(exit),
           cause: undefined,
-          startedAt,
-          durationMs: performance.now() - startedAt,
+          startedAt: performance.timeOrigin + start,
+          durationMs: performance.now() - start,
           sql,
           events: 0,
           traces: [],

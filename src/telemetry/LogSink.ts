@@ -5,7 +5,7 @@
 import { Context, Effect, Layer } from "effect"
 import { fstatSync, writeSync } from "node:fs"
 
-/** Lines wait at most this long, so that many of them share one write. Those that warn are written a turn later. */
+/** Lines wait at most this long, so that many of them share one write. Those that warn are written within the same turn. */
 const GATHER_MS = 50
 /** Characters that are written without waiting any longer. */
 const GATHERED_CHARACTERS_MAX = 32 * 1024
@@ -62,7 +62,7 @@ export class LogSink {
     this.#waitingLines++
     if (this.#isWriting) return
     if (this.#waiting.length >= GATHERED_CHARACTERS_MAX) this.#flush()
-    else if (urgent) this.#flushThisTurn()
+    else if (urgent) this.#flushSoon()
     else this.#timer ??= setTimeout(() => this.#flush(), GATHER_MS).unref()
   }
 
@@ -92,11 +92,11 @@ export class LogSink {
     if (text !== "") this.#target.writeNow(text)
   }
 
-  /** Once for all lines of this turn. */
-  #flushThisTurn(): void {
+  /** Once for all lines of the code that runs. */
+  #flushSoon(): void {
     if (this.#isUrgent) return
     this.#isUrgent = true
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#isUrgent = false
       this.#flush()
     })

@@ -110,6 +110,9 @@ const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   value !== null &&
   (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)
 
+/** What `performance.now()` was a moment ago, in milliseconds since 1970 by the clock of the system. */
+const timeOf = (toldAt: number): number => Math.round(Date.now() - (performance.now() - toldAt))
+
 const round = (millis: number): number => Math.round(millis * 1_000) / 1_000
 
 /** The level of a request's summary. */
@@ -142,10 +145,10 @@ const kindOfRequest = (kinds: RequestKinds<LogKind>, request: FinishedRequest): 
 }
 
 /** One line a request. */
-const summaryOfRequest = (request: FinishedRequest, kind: LogKind): LogEntry => {
+const summaryOfRequest = (request: FinishedRequest, kind: LogKind, at: number): LogEntry => {
   const { bytes, durationMs, principal, streamedMs } = request
   return {
-    at: Date.now(),
+    at,
     kind,
     context: { requestId: textOf(request.requestId), traceId: request.traceId, spanId: request.spanId },
     metadata: {
@@ -163,10 +166,10 @@ const levelOfAttempt = ({ jobOutcome, outcome }: EndedAttempt): LogLevel => {
 }
 
 /** One line an attempt. */
-const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel): LogEntry => {
+const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel, at: number): LogEntry => {
   const { attempt, error, job, jobOutcome, outcome, processingMs, queue, type, waitMs } = ended
   return {
-    at: Date.now(),
+    at,
     kind: new LogKind(level, textOf(`attempt ${attempt} of ${type} ${outcome}`)),
     context: { requestId: ended.requestId, traceId: ended.traceId, spanId: ended.spanId },
     metadata: {
@@ -192,8 +195,8 @@ const FAILED_COMMIT = new LogKind("error", "the journal could not commit")
 const databaseLines = () => {
   let toldAt = Number.NEGATIVE_INFINITY
   let failures = 0
-  return ({ cause, durationMs, events, name, ok, parent, sql }: DatabaseOperation): LogEntry | undefined => {
-    const at = Date.now()
+  return (operation: DatabaseOperation, at: number): LogEntry | undefined => {
+    const { cause, durationMs, events, name, ok, parent, sql } = operation
     if (!ok && name === "COMMIT") {
       failures++
       if (at - toldAt < FAILURES_INTERVAL_MS) return undefined
@@ -241,21 +244,27 @@ export const layer = ({
       const write = (entry: LogEntry) => sink.write(format(entry), isUrgent(entry.kind.level))
       // Where no summary can be on, nobody need gather what would be in it.
       if (!isOn("error")) return
+      // Before the sink writes its last: what was told in the last turn is in it.
+      const atExit = () => observer.deliver()
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.prependOnceListener("exit", atExit)),
+        () => Effect.sync(() => process.off("exit", atExit)),
+      )
       if (isOn("warn")) {
         const kinds = requestKinds(quietRoutes)
-        yield* observer.on("request", (request) => {
+        yield* observer.on("request", (request, toldAt) => {
           const kind = kindOfRequest(kinds, request)
-          if (isOn(kind.level)) write(summaryOfRequest(request, kind))
+          if (isOn(kind.level)) write(summaryOfRequest(request, kind, timeOf(toldAt)))
         })
       }
       const lineOf = databaseLines()
-      yield* observer.on("database", (operation) => {
-        const entry = lineOf(operation)
+      yield* observer.on("database", (operation, toldAt) => {
+        const entry = lineOf(operation, timeOf(toldAt))
         if (entry !== undefined && isOn(entry.kind.level)) write(entry)
       })
-      yield* observer.on("attempt", (attempt) => {
+      yield* observer.on("attempt", (attempt, toldAt) => {
         const level = levelOfAttempt(attempt)
-        if (isOn(level)) write(summaryOfAttempt(attempt, level))
+        if (isOn(level)) write(summaryOfAttempt(attempt, level, timeOf(toldAt)))
       })
     }),
   )

@@ -3,7 +3,7 @@
  *
  * @source https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
-import { Context, Effect, type Exit, type Fiber, type Tracer } from "effect"
+import { Effect, type Exit, type Fiber, References, Tracer } from "effect"
 import { MESSAGING_SYSTEM } from "./JobMetrics.ts"
 
 /** What a span is about. */
@@ -17,20 +17,17 @@ export interface Message {
   readonly link?: Tracer.AnySpan | undefined
 }
 
-/** Makes spans that know when they end. */
-export interface MessageTracer {
-  readonly begin: (message: Message) => MessageSpan
+/** A tracer that makes spans of messages by less than `Effect.useSpan` needs. */
+export interface MessageTracer extends Tracer.Tracer {
+  readonly beginMessage: (message: Message) => MessageSpan
 }
 
+/** One that knows the time by itself. */
 export interface MessageSpan extends Tracer.Span {
   readonly finish: (exit: Exit.Exit<unknown, unknown>) => void
 }
 
-/** `undefined`: spans are made by Effect's tracer, whoever has provided that. */
-export const CurrentMessageTracer = Context.Reference<MessageTracer | undefined>(
-  "renderowl/telemetry/CurrentMessageTracer",
-  { defaultValue: () => undefined },
-)
+const isMessageTracer = (tracer: Tracer.Tracer): tracer is MessageTracer => "beginMessage" in tracer
 
 /** Where whoever asks is traced: works in a span, which ends as the work does. */
 export const withinMessage = <A, E, R>(
@@ -38,9 +35,12 @@ export const withinMessage = <A, E, R>(
   message: Message,
   work: (span: Tracer.Span) => Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, R> => {
-  const tracer = fiber.getRef(CurrentMessageTracer)
-  if (tracer !== undefined) {
-    const span = tracer.begin(message)
+  const tracer = fiber.getRef(Tracer.Tracer)
+  if (isMessageTracer(tracer)) {
+    const span = tracer.beginMessage(message)
+    for (const [name, value] of Object.entries(fiber.getRef(References.TracerSpanAnnotations)))
+      span.attribute(name, value)
+    span.addLinks(fiber.getRef(References.TracerSpanLinks))
     return Effect.onExit(work(span), (exit) => {
       span.finish(exit)
       return Effect.void

@@ -7,6 +7,7 @@ import { PrometheusMetrics } from "effect/observability"
 import * as DatabaseMetrics from "./DatabaseMetrics.ts"
 import * as DiskSpace from "./DiskSpace.ts"
 import * as JobMetrics from "./JobMetrics.ts"
+import type { Observer } from "./Observer.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as RequestMetrics from "./RequestMetrics.ts"
 import * as TraceMetrics from "./TraceMetrics.ts"
@@ -20,8 +21,8 @@ export interface Collector {
   readonly collect: Effect.Effect<void, unknown>
 }
 
-/** Everything that is registered, after the collectors have run. One that fails leaves its gauges as they were. */
-export const scrape = (collectors: ReadonlyArray<Collector>): Effect.Effect<string> =>
+/** Everything that was told and is registered, after the collectors have run. One that fails leaves its gauges as they were. */
+export const scrape = (observer: Observer, collectors: ReadonlyArray<Collector>): Effect.Effect<string> =>
   Effect.forEach(
     collectors,
     ({ collect, name }) =>
@@ -30,7 +31,12 @@ export const scrape = (collectors: ReadonlyArray<Collector>): Effect.Effect<stri
       ),
     { discard: true },
   ).pipe(
-    Effect.andThen(Effect.map(Effect.context<never>(), (context) => PrometheusMetrics.formatUnsafe(context))),
+    Effect.andThen(
+      Effect.map(Effect.context<never>(), (context) => {
+        observer.deliver()
+        return PrometheusMetrics.formatUnsafe(context)
+      }),
+    ),
   )
 
 /** A registry of its own for everything that is built with it. */

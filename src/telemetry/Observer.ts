@@ -3,9 +3,9 @@
  * of spans. Logs, metrics, traces and whoever comes later listen here, so that the rooms that do the work know nothing of them.
  * Without listeners it costs a look at an empty list; nothing is built for nobody.
  *
- * Listeners hear from an immediate, that is in this turn of the event loop or the next, one after the other of all that was told
- * until then; order holds within a kind. An answer does not wait for its telemetry, and code that runs many times in a row costs
- * less. A process that is ended by force has not heard the last of it.
+ * Listeners hear from an immediate, that is in this turn of the event loop or the next, of all that was told until then, and of when:
+ * an answer does not wait for its telemetry. One listener hears of everything of a kind before the next does, so order holds
+ * within a kind alone.
  */
 import { Context, Effect, Layer, type Scope } from "effect"
 import type { Tracer } from "effect"
@@ -17,8 +17,6 @@ export interface FinishedRequest {
   readonly route: string | undefined
   /** 499 when the caller hung up before there was an answer. */
   readonly status: number
-  /** When it had arrived, by `performance.now()`. */
-  readonly startedAt: number
   /** Milliseconds from its arrival until the answer was handed to the connection, or began to stream. */
   readonly durationMs: number
   /** Milliseconds that the answer streamed after that; `undefined` for one that was sent at once. */
@@ -92,7 +90,7 @@ export interface DatabaseOperation {
   readonly ok: boolean
   /** Why it failed, where nobody else says so. */
   readonly cause: unknown
-  /** When it began, by `performance.now()`. */
+  /** When it began, in milliseconds since 1970. */
   readonly startedAt: number
   readonly durationMs: number
   /** What was run, where it is one statement: never with its parameters. */
@@ -124,28 +122,35 @@ interface Occasions {
   readonly spans: ExportedSpans
 }
 
-/** Told from an immediate: it must be quick, and must not throw, as what follows would be lost. */
-export type Listener<Name extends keyof Occasions> = (what: Occasions[Name]) => void
+/**
+ * It must be quick, and must not throw: what follows would be lost.
+ *
+ * @param toldAt when it happened, by `performance.now()`: a moment ago
+ */
+export type Listener<What> = (what: What, toldAt: number) => void
 
 /** Something that happens: who hears of it, and what of it they are still to hear. */
 class Occasion<What> {
-  readonly listeners: Array<(what: What) => void> = []
+  readonly listeners: Array<Listener<What>> = []
   #told: Array<What> = []
+  #times: Array<number> = []
 
   tell(what: What): void {
     this.#told.push(what)
+    this.#times.push(performance.now())
   }
 
-  /** A listener hears everything before the next one does. */
   deliver(): void {
     const told = this.#told
     if (told.length === 0) return
+    const times = this.#times
     this.#told = []
-    for (const listener of this.listeners) for (const what of told) listener(what)
+    this.#times = []
+    for (const listener of this.listeners) for (let i = 0; i < told.length; i++) listener(told[i]!, times[i]!)
   }
 }
 
-/** What is kept until the turn ends; more is heard of at once. */
+/** What is kept at most; more is heard of at once. */
 const TOLD_MAX = 256
 
 export class Observer {
@@ -172,7 +177,7 @@ export class Observer {
     if (++this.#told >= TOLD_MAX) this.deliver()
     else if (!this.#isDue) {
       this.#isDue = true
-      setImmediate(this.#endTurn)
+      setImmediate(this.#onImmediate)
     }
   }
 
@@ -182,7 +187,7 @@ export class Observer {
     for (const occasion of Object.values(this.#occasions)) occasion.deliver()
   }
 
-  readonly #endTurn = (): void => {
+  readonly #onImmediate = (): void => {
     this.#isDue = false
     this.deliver()
   }
@@ -190,7 +195,7 @@ export class Observer {
   /** Listens for as long as the scope is open, to what is told within it. */
   on<Name extends keyof Occasions>(
     name: Name,
-    listener: Listener<Name>,
+    listener: Listener<Occasions[Name]>,
   ): Effect.Effect<void, never, Scope.Scope> {
     const { listeners }: Occasion<Occasions[Name]> = this.#occasions[name]
     return Effect.acquireRelease(

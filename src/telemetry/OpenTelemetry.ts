@@ -9,11 +9,11 @@ import * as Resource from "@effect/opentelemetry/Resource"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import { Clock, Context, Effect, Fiber, Layer, Option, Tracer } from "effect"
 import { HttpMiddleware } from "effect/http"
-import { CurrentMessageTracer } from "./MessageSpans.ts"
+import type { MessageTracer } from "./MessageSpans.ts"
 import { CurrentObserver } from "./Observer.ts"
 import { databaseSpan } from "./otlp/DatabaseSpans.ts"
 import { makeExporter } from "./otlp/Exporter.ts"
-import { messageTracer } from "./otlp/MessageTracer.ts"
+import { messageSpans } from "./otlp/RecordedMessages.ts"
 import { newTraceId, RecordedSpan, type SpanSink } from "./otlp/RecordedSpan.ts"
 import { finishRequest, requestTracer } from "./otlp/RequestSpans.ts"
 import { type IsSampled, isSampledBy, samplerOf } from "./otlp/Sampling.ts"
@@ -86,7 +86,7 @@ const sdkTracer = Layer.effect(
 )
 
 /**
- * Effect's tracer over OpenTelemetry's, but for two things: what nobody records costs next to nothing; and no span becomes the
+ * Effect's tracer over OpenTelemetry's, but for two things: messages, and what nobody records, cost less; and no span becomes the
  * active one of OpenTelemetry, since nobody here asks for that, and it would cost every step of every fiber a look at the
  * asynchronous context.
  */
@@ -94,8 +94,10 @@ const tracer = Layer.effect(
   Tracer.Tracer,
   Effect.gen(function* () {
     const bridge = yield* OtelTracer.make
-    const { sink } = yield* Spans
-    return Tracer.make({
+    const { clock, isSampled, sink } = yield* Spans
+    const beginMessage = messageSpans(sink, isSampled, clock)
+    return {
+      beginMessage,
       span: (given) => {
         const request = given.root || Option.isSome(given.parent) ? undefined : requestHere()
         const options = request ? { ...given, parent: Option.some(request) } : given
@@ -103,7 +105,7 @@ const tracer = Layer.effect(
         const traceId = Option.getOrUndefined(options.parent)?.traceId ?? newTraceId()
         return new RecordedSpan(sink, { ...options, traceId, sampled: false })
       },
-    })
+    } satisfies MessageTracer
   }),
 )
 
@@ -115,9 +117,9 @@ const told = Layer.effectDiscard(
   Effect.gen(function* () {
     const { clock, sink } = yield* Spans
     const observer = yield* CurrentObserver
-    yield* observer.on("request", (request) => finishRequest(request, clock))
-    yield* observer.on("database", (operation) => {
-      const span = databaseSpan(operation, clock)
+    yield* observer.on("request", (request, toldAt) => finishRequest(request, clock.nanosAt(toldAt)))
+    yield* observer.on("database", (operation, toldAt) => {
+      const span = databaseSpan(operation, toldAt, clock)
       if (span !== undefined) sink.take(span)
     })
   }),
@@ -129,11 +131,6 @@ const requests = ({ untraced }: TracingOptions) =>
     Effect.map(Spans, ({ isSampled, sink }) => requestTracer(sink, isSampled, untraced)),
   )
 
-const messages = Layer.effect(
-  CurrentMessageTracer,
-  Effect.map(Spans, ({ clock, isSampled, sink }) => messageTracer(sink, isSampled, clock)),
-)
-
 const isNamedByEnvironment = (): boolean =>
   process.env["OTEL_SERVICE_NAME"] !== undefined ||
   /(?:^|,)\s*service\.name=/.test(process.env["OTEL_RESOURCE_ATTRIBUTES"] ?? "")
@@ -144,7 +141,6 @@ export const layer = (settings: TracingSettings, options: TracingOptions): Layer
     tracer,
     told,
     requests(options),
-    messages,
     // The edge has a span of its own for each request: Effect's looks at each header and parses the address.
     Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true),
   ).pipe(

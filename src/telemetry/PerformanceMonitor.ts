@@ -42,8 +42,9 @@ export class PerformanceMonitor extends Context.Service<
       yield* observer.on("database", (operation) => queries.record(operation))
       return PerformanceMonitor.of({
         routes: (windowMs) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
+          Effect.sync(() => {
             observer.deliver()
+            const now = clock.currentTimeMillisUnsafe()
             return { coveredMs: times.coveredMs(windowMs, now), routes: times.report(windowMs, now) }
           }),
         queries: Effect.sync(() => {

@@ -52,7 +52,7 @@ export class QueryTimes {
     if (sql !== undefined) this.#recordStatement(sql, durationMs, ok)
     if (durationMs < SLOW_QUERY_MS) return
     if (this.#slow.length === SLOW_MAX) this.#slow.shift()
-    this.#slow.push({ operation, sql, startedAt: performance.timeOrigin + startedAt, durationMs })
+    this.#slow.push({ operation, sql, startedAt, durationMs })
   }
 
   get operations(): ReadonlyArray<OperationReport> {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { connect } from "node:net"
+import { spawnSync } from "node:child_process"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -30,6 +31,7 @@ const linesOf = ({ stdout }: Pick<RenderOwlProcess, "stdout">): ReadonlyArray<Li
     .map((line) => JSON.parse(line) as Line)
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+const FORCED_EXIT_MAIN = fileURLToPath(new URL("./ForcedExitMain.ts", import.meta.url))
 const FAULTY_MAIN = fileURLToPath(new URL("./FaultyMain.ts", import.meta.url))
 
 describe("the log of a server", () => {
@@ -239,4 +241,17 @@ describe("an error that nobody catches", () => {
       assert.include(stderr, "renderowl: an unhandled rejection")
     }).pipe(Effect.scoped),
   )
+})
+
+describe("a process that is ended by force", () => {
+  it("has logged what it had told until then, with the time when it did", () => {
+    const { status, stderr, stdout } = spawnSync(process.execPath, [FORCED_EXIT_MAIN], { encoding: "utf8" })
+    assert.strictEqual(status, 1)
+    const [before, after] = JSON.parse(stderr) as [number, number]
+    const { message, timestamp } = JSON.parse(stdout) as Line
+    assert.strictEqual(message, "attempt 1 of test completed")
+    // To a millisecond, as two clocks are asked.
+    assert.isAtLeast(Date.parse(timestamp), before - 1)
+    assert.isAtMost(Date.parse(timestamp), after + 1)
+  })
 })

@@ -4,10 +4,10 @@ import { Observer } from "../../src/telemetry/Observer.ts"
 
 const job = (type: string) => ({ queue: "videos", type })
 
-const endOfTurn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+const immediate = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 
 describe("a listener", () => {
-  it.effect("hears at the end of the turn, all that was told in it, in its order", () =>
+  it.effect("hears once the code that tells has run, of all that it told, in its order", () =>
     Effect.gen(function* () {
       const observer = new Observer()
       const heard: Array<string> = []
@@ -16,11 +16,26 @@ describe("a listener", () => {
       observer.tell("enqueued", job("a"))
       observer.tell("enqueued", job("b"))
       assert.deepStrictEqual(heard, [])
-      yield* endOfTurn
+      yield* immediate
       assert.deepStrictEqual(heard, ["one a", "one b", "other a", "other b"])
       observer.tell("enqueued", job("c"))
-      yield* endOfTurn
+      yield* immediate
       assert.deepStrictEqual(heard.slice(4), ["one c", "other c"])
+    }),
+  )
+
+  it.effect("hears when it was told", () =>
+    Effect.gen(function* () {
+      const observer = new Observer()
+      const times: Array<number> = []
+      yield* observer.on("enqueued", (_, toldAt) => times.push(toldAt))
+      const before = performance.now()
+      observer.tell("enqueued", job("a"))
+      const after = performance.now()
+      yield* immediate
+      const [toldAt] = times as [number]
+      assert.isAtLeast(toldAt, before)
+      assert.isAtMost(toldAt, after)
     }),
   )
 
@@ -32,7 +47,7 @@ describe("a listener", () => {
       observer.tell("enqueued", job("a"))
       observer.deliver()
       assert.deepStrictEqual(heard, ["a"])
-      yield* endOfTurn
+      yield* immediate
       assert.deepStrictEqual(heard, ["a"])
     }),
   )
@@ -45,8 +60,8 @@ describe("a listener", () => {
       yield* observer.on("spans", (exported) => (spans += exported.spans))
       observer.tell("enqueued", job("a"))
       observer.tell("enqueued", job("b"))
-      yield* endOfTurn
-      yield* endOfTurn
+      yield* immediate
+      yield* immediate
       assert.strictEqual(spans, 2)
     }),
   )
@@ -65,12 +80,12 @@ describe("a listener", () => {
       observer.tell("enqueued", job("within"))
       yield* Scope.close(scope, Exit.void)
       observer.tell("enqueued", job("after"))
-      yield* endOfTurn
+      yield* immediate
       assert.deepStrictEqual(heard, ["always before", "always within", "within", "always after"])
     }),
   )
 
-  it.effect("hears at once when a turn is too full to keep all of it", () =>
+  it.effect("hears at once when there is too much to keep all of it", () =>
     Effect.gen(function* () {
       const observer = new Observer()
       let heard = 0
@@ -81,7 +96,7 @@ describe("a listener", () => {
         keptMax = Math.max(keptMax, told - heard)
       }
       assert.isBelow(keptMax, 1_000)
-      yield* endOfTurn
+      yield* immediate
       assert.strictEqual(heard, 10_000)
     }),
   )

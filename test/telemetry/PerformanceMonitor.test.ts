@@ -8,7 +8,6 @@ const request = (method: string, route: string | undefined): Observer.FinishedRe
   method,
   route,
   status: 405,
-  startedAt: 0,
   durationMs: 1,
   streamedMs: undefined,
   bytes: 0,

@@ -17,16 +17,11 @@ export const MetricsLive = HttpApiBuilder.group(
     const observer = yield* CurrentObserver
     return handlers.handleAll({
       scrape: () =>
-        Effect.map(
-          Effect.andThen(
-            Effect.sync(() => observer.deliver()),
-            Metrics.scrape(all),
-          ),
-          (text) =>
-            HttpServerResponse.text(text, {
-              contentType: Metrics.CONTENT_TYPE,
-              headers: { "cache-control": "no-store" },
-            }),
+        Effect.map(Metrics.scrape(observer, all), (text) =>
+          HttpServerResponse.text(text, {
+            contentType: Metrics.CONTENT_TYPE,
+            headers: { "cache-control": "no-store" },
+          }),
         ),
     })
   }),

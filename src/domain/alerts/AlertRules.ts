@@ -9,7 +9,7 @@ import { QueueStats } from "../../jobs/QueueStats.ts"
 import { stuckQueues } from "../../jobs/StuckQueues.ts"
 import type { AlertRule, Sign } from "../../telemetry/alerts/AlertRule.ts"
 import { Health } from "../../telemetry/Health.ts"
-import { CurrentObserver } from "../../telemetry/Observer.ts"
+import { CurrentObserver, type Observer } from "../../telemetry/Observer.ts"
 import { PerformanceMonitor } from "../../telemetry/PerformanceMonitor.ts"
 import type { RouteReport } from "../../telemetry/RouteTimes.ts"
 import { errorRateOf, isFailing, isSlow } from "../../telemetry/RouteVerdict.ts"
@@ -93,9 +93,14 @@ const stalledQueues = Effect.gen(function* () {
   } satisfies AlertRule
 })
 
-/** What was counted since the last look, by subject. */
+/** What was told since the last look, counted by subject. */
 class Tally {
+  readonly #observer: Observer
   #counts = new Map<string, number>()
+
+  constructor(observer: Observer) {
+    this.#observer = observer
+  }
 
   add(subject: string): void {
     this.#counts.set(subject, (this.#counts.get(subject) ?? 0) + 1)
@@ -103,6 +108,7 @@ class Tally {
 
   /** The signs of all that was counted; begins anew. */
   take(words: (count: number) => string): ReadonlyArray<Sign> {
+    this.#observer.deliver()
     const counts = this.#counts
     this.#counts = new Map()
     return [...counts].map(([subject, count]) => ({ subject, detail: words(count) }))
@@ -111,7 +117,7 @@ class Tally {
 
 const deadLetters = Effect.gen(function* () {
   const observer = yield* CurrentObserver
-  const tally = new Tally()
+  const tally = new Tally(observer)
   yield* observer.on("job", ({ outcome, queue }) => {
     // Of those of its own deliveries nobody could be told.
     if (outcome === "dead_letter" && queue !== ALERT_QUEUE) tally.add(queue)
@@ -128,7 +134,7 @@ const deadLetters = Effect.gen(function* () {
 
 const journalFailures = Effect.gen(function* () {
   const observer = yield* CurrentObserver
-  const tally = new Tally()
+  const tally = new Tally(observer)
   yield* observer.on("database", ({ name, ok }) => {
     if (name === "COMMIT" && !ok) tally.add("journal")
   })

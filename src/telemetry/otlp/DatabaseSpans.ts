@@ -15,11 +15,16 @@ const NANOS_PER_MILLI = 1_000_000
 const FAILED = { code: Otel.SpanStatusCode.ERROR }
 const DONE = { code: Otel.SpanStatusCode.UNSET }
 
-export const databaseSpan = (operation: DatabaseOperation, clock: SpanClock): EndedSpan | undefined => {
+/** It had just ended when it was told. */
+export const databaseSpan = (
+  operation: DatabaseOperation,
+  toldAt: number,
+  clock: SpanClock,
+): EndedSpan | undefined => {
   const [parent, ...others] = contextsOf(operation)
   if (parent === undefined) return undefined
-  const { durationMs, events, name, ok, sql, startedAt } = operation
-  const endNanos = clock.nanosAt(startedAt + durationMs)
+  const { durationMs, events, name, ok, sql } = operation
+  const endNanos = clock.nanosAt(toldAt)
   const attributes: Otel.Attributes = { "db.system.name": "sqlite", "db.operation.name": name }
   if (sql !== undefined) attributes["db.query.text"] = sql
   if (name === "COMMIT") attributes["renderowl.journal.events"] = events

@@ -64,7 +64,7 @@ export class RecordedSpan implements Tracer.Span {
   readonly annotations: Context.Context<never>
   readonly sampled: boolean
   /** Attributes that it has in common with many others: written already. */
-  protected readonly common: Uint8Array | undefined
+  protected common: Uint8Array | undefined
   readonly #sink: SpanSink
   readonly #startTime: bigint | number
   #ended: { readonly endNanos: bigint | number; readonly exit: Exit.Exit<unknown, unknown> } | undefined
@@ -146,7 +146,7 @@ export class RecordedSpan implements Tracer.Span {
     if (this.#ended !== undefined) return
     const status = exit._tag === "Success" ? UNSET : this.#failed(endTime, exit.cause)
     const attributes = this.#attributes ?? {}
-    this.#end(endTime, exit, Number(this.#startTime), this.name, attributes, this.common, status)
+    this.#end(endTime, exit, Number(this.#startTime), this.name, attributes, status)
   }
 
   /** For whoever knows how long it took and what it was: it ends with this name, and these attributes as well. */
@@ -154,7 +154,6 @@ export class RecordedSpan implements Tracer.Span {
     durationMs: number,
     endNanos: number,
     name: string,
-    common: Uint8Array,
     attributes: Otel.Attributes,
     status: Otel.SpanStatus | undefined,
     exit: Exit.Exit<unknown, unknown>,
@@ -162,7 +161,7 @@ export class RecordedSpan implements Tracer.Span {
     if (this.#ended !== undefined) return
     const start = endNanos - Math.round(durationMs * NANOS_PER_MILLI)
     const all = this.#attributes === undefined ? attributes : { ...this.#attributes, ...attributes }
-    this.#end(endNanos, exit, start, name, all, common, status ?? UNSET)
+    this.#end(endNanos, exit, start, name, all, status ?? UNSET)
   }
 
   #end(
@@ -171,7 +170,6 @@ export class RecordedSpan implements Tracer.Span {
     startNanos: number,
     name: string,
     attributes: Otel.Attributes,
-    common: Uint8Array | undefined,
     status: Otel.SpanStatus,
   ): void {
     this.#ended = { endNanos, exit }
@@ -187,7 +185,7 @@ export class RecordedSpan implements Tracer.Span {
       isParentRemote: parent?._tag === "ExternalSpan",
       startNanos,
       endNanos: Math.max(startNanos, Number(endNanos)),
-      common,
+      common: this.common,
       attributes,
       events: this.#events ?? NO_EVENTS,
       links: this.#links?.map(({ span }) => ({ context: contextOf(span) })) ?? NO_LINKS,

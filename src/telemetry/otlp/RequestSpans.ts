@@ -13,7 +13,6 @@ import type { RequestIds, RequestTracer, SpanLimits } from "../Tracing.ts"
 import { cleanQuery } from "./Conventions.ts"
 import { RecordedSpan, type SpanSink } from "./RecordedSpan.ts"
 import type { IsSampled } from "./Sampling.ts"
-import type { SpanClock } from "./SpanClock.ts"
 import { commonAttributes } from "./TraceRequest.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -27,11 +26,11 @@ class RequestSpan extends RecordedSpan {
   readonly #request: Request
   /** Looked at when it begins: a connection that has closed does not know it. */
   readonly #address: string | undefined
-  readonly #common: RequestKinds<Uint8Array>
+  readonly #kinds: RequestKinds<Uint8Array>
 
   constructor(
     sink: SpanSink,
-    common: RequestKinds<Uint8Array>,
+    kinds: RequestKinds<Uint8Array>,
     request: Request,
     { parentSpanId, spanId, traceId }: RequestIds,
     startedAt: number,
@@ -51,12 +50,10 @@ class RequestSpan extends RecordedSpan {
     })
     this.#request = request
     this.#address = Option.getOrUndefined(request.remoteAddress)
-    this.#common = common
+    this.#kinds = kinds
   }
 
-  finish(finished: FinishedRequest, clock: SpanClock): void {
-    const { method, route, startedAt, status, streamedMs = 0 } = finished
-    const durationMs = finished.durationMs + streamedMs
+  finish({ durationMs, method, route, status, streamedMs = 0 }: FinishedRequest, endNanos: number): void {
     const { headers, url } = this.#request
     const queryAt = url.indexOf("?")
     // One literal, always of the same shape: what there is none of is left out when it is written.
@@ -67,12 +64,11 @@ class RequestSpan extends RecordedSpan {
       "user_agent.original": headers["user-agent"],
       "client.address": this.#address,
     }
-    const scheme = this.#request.protocol ?? "http"
+    this.common = this.#kinds.of(method, route, status, this.#request.protocol ?? "http")
     this.endAfter(
-      durationMs,
-      clock.nanosAt(startedAt + durationMs),
+      durationMs + streamedMs,
+      endNanos,
       route === undefined ? method : `${method} ${route}`,
-      this.#common.of(method, route, status, scheme),
       attributes,
       status >= SERVER_ERROR ? OUR_FAULT : undefined,
       ANSWERED,
@@ -81,7 +77,7 @@ class RequestSpan extends RecordedSpan {
 }
 
 /** The attributes that requests of a kind have in common, written. */
-const commonOf = ({ charactersMax }: SpanLimits): RequestKinds<Uint8Array> =>
+const kindsOf = ({ charactersMax }: SpanLimits): RequestKinds<Uint8Array> =>
   new RequestKinds((method, route, status, scheme) =>
     commonAttributes(
       {
@@ -105,15 +101,15 @@ export const requestTracer = (
   untraced: ReadonlyArray<string>,
 ): RequestTracer => {
   const paths = new Set(untraced)
-  const common = commonOf(sink.limits)
+  const kinds = kindsOf(sink.limits)
   return {
     isRecorded: (url, traceId, caller) => !paths.has(url) && isSampled(traceId, caller),
-    begin: (request, ids, startedAt) => new RequestSpan(sink, common, request, ids, startedAt),
+    begin: (request, ids, startedAt) => new RequestSpan(sink, kinds, request, ids, startedAt),
   }
 }
 
 /** The request that a span was begun for has been answered. */
-export const finishRequest = (request: FinishedRequest, clock: SpanClock): void => {
+export const finishRequest = (request: FinishedRequest, endNanos: number): void => {
   const { span } = request
-  if (span instanceof RequestSpan) span.finish(request, clock)
+  if (span instanceof RequestSpan) span.finish(request, endNanos)
 }

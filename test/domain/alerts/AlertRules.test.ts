@@ -163,7 +163,6 @@ describe("a collector that is gone", () => {
     Effect.gen(function* () {
       const { firing, ill, metric, observer, receiver } = yield* operations()
       observer.tell("spans", { spans: 512, ok: false })
-      observer.deliver()
       yield* TestClock.adjust("30 seconds")
       assert.deepStrictEqual([yield* firing, yield* ill], [[], ["traces"]])
       assert.strictEqual(
@@ -174,7 +173,6 @@ describe("a collector that is gone", () => {
       assert.deepStrictEqual(yield* firing, ["trace_export traces"])
       yield* receiver.received(1)
       observer.tell("spans", { spans: 1, ok: true })
-      observer.deliver()
       yield* TestClock.adjust("2 minutes")
       assert.deepStrictEqual([yield* firing, yield* ill], [[], []])
       yield* receiver.received(2)
@@ -182,14 +180,7 @@ describe("a collector that is gone", () => {
   )
 })
 
-const request = {
-  method: "POST",
-  route: "/v1/jobs",
-  startedAt: 0,
-  streamedMs: undefined,
-  bytes: 0,
-  waited: false,
-} as const
+const request = { method: "POST", route: "/v1/jobs", streamedMs: undefined, bytes: 0, waited: false } as const
 const who = { principal: undefined, requestId: "", traceId: "", spanId: "" } as const
 
 describe("a route", () => {
@@ -242,7 +233,6 @@ describe("what is told of", () => {
         observer.tell("job", { queue, type: "test", outcome: "dead_letter", totalMs: 1 })
       dead("videos")
       dead(AlertDelivery.ALERT_QUEUE)
-      observer.deliver()
       yield* TestClock.adjust("15 seconds")
       assert.deepStrictEqual(yield* firing, ["dead_letters videos"])
       yield* TestClock.adjust("6 minutes")

@@ -33,7 +33,7 @@ describe("The clock of spans", () => {
       counted += 1
       time = START - 3_600n * SECOND
       expect(clock.nanosAt(counted)).toBe(Number(time))
-      // An event of a moment ago, told at the end of the turn.
+      // What happened a moment ago.
       expect(clock.nanosAt(counted - 64)).toBe(Number(time) - 64_000_000)
       expect(asked).toBe(2)
     }),

@@ -1,6 +1,6 @@
 /**
- * Spans about jobs, which cost 2 µs less each than by `Effect.useSpan` (measured). What those of one operation, queue and type have in common
- * is written once.
+ * Spans about jobs, which cost 2 µs less each than by `Effect.useSpan` (measured). What those of one operation, queue and type have
+ * in common is written once.
  */
 import { Context, type Exit, Option } from "effect"
 import * as MessageSpans from "../MessageSpans.ts"
@@ -9,7 +9,7 @@ import type { IsSampled } from "./Sampling.ts"
 import type { SpanClock } from "./SpanClock.ts"
 import { commonAttributes } from "./TraceRequest.ts"
 
-/** Callers can name any number of queues and types: what comes beyond is made each time. */
+/** Callers can name any number of queues: when there are too many, those that are still used are made again. */
 const KINDS_MAX = 1_000
 
 interface Kind {
@@ -18,7 +18,6 @@ interface Kind {
 }
 
 class RecordedMessageSpan extends RecordedSpan implements MessageSpans.MessageSpan {
-  protected override readonly common: Uint8Array
   readonly #clock: SpanClock
 
   constructor(
@@ -48,11 +47,12 @@ class RecordedMessageSpan extends RecordedSpan implements MessageSpans.MessageSp
   }
 }
 
-export const messageTracer = (
+/** Begins them. */
+export const messageSpans = (
   sink: SpanSink,
   isSampled: IsSampled,
   clock: SpanClock,
-): MessageSpans.MessageTracer => {
+): MessageSpans.MessageTracer["beginMessage"] => {
   const kinds = new Map<string, Kind>()
   const kindOf = (message: MessageSpans.Message): Kind => {
     const key = `${message.operation} ${message.queue} ${message.type ?? ""}`
@@ -62,15 +62,14 @@ export const messageTracer = (
       name: MessageSpans.nameOf(message),
       common: commonAttributes(MessageSpans.messageAttributes(message), sink.limits.charactersMax),
     }
-    if (kinds.size < KINDS_MAX) kinds.set(key, kind)
+    if (kinds.size >= KINDS_MAX) kinds.clear()
+    kinds.set(key, kind)
     return kind
   }
-  return {
-    begin: (message) => {
-      const { parent } = message
-      const traceId = parent?.traceId ?? newTraceId()
-      const sampled = isSampled(traceId, parent?.sampled)
-      return new RecordedMessageSpan(sink, clock, kindOf(message), message, traceId, sampled)
-    },
+  return (message) => {
+    const { parent } = message
+    const traceId = parent?.traceId ?? newTraceId()
+    const sampled = isSampled(traceId, parent?.sampled)
+    return new RecordedMessageSpan(sink, clock, kindOf(message), message, traceId, sampled)
   }
 }
