@@ -125,11 +125,10 @@ const logContextOf = (fiber: Fiber.Fiber<unknown, unknown>): LogContext | undefi
   const lease = fiber.getRef(CurrentAttempt)
   if (lease === undefined) return fiber.getRef(CurrentRequest)
   const { attempt, id, span, state, trace } = lease
-  const own = TraceParent.parse(span)
   return {
     requestId: trace?.submitted.correlation_id,
-    traceId: (own ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
-    spanId: own?.spanId,
+    traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+    spanId: span?.spanId,
     fields: { job: id, queue: state.queue, type: state.type, attempt },
   }
 }

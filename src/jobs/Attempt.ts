@@ -18,8 +18,8 @@ import {
   Tracer,
 } from "effect"
 import type { Json } from "effect/Schema"
-import { withinMessage } from "../telemetry/MessageSpans.ts"
-import { isTraced, spanFrom } from "../telemetry/Tracing.ts"
+import * as MessageSpans from "../telemetry/MessageSpans.ts"
+import { parentSpan, spanFrom } from "../telemetry/Tracing.ts"
 import * as TraceParent from "../telemetry/TraceParent.ts"
 import { AttemptLog } from "./AttemptLog.ts"
 import type { JobContext, ProgressUpdate } from "./JobContext.ts"
@@ -52,8 +52,8 @@ export interface Lease {
   /** As it was when the attempt started; its steps grow while the attempt runs. */
   readonly state: JobState
   readonly trace: JobTrace | undefined
-  /** W3C `traceparent` of the attempt's span, from its start on; what it tells the journal has it. */
-  span: string | undefined
+  /** The attempt's span, from its start on, if it has one; what it tells the journal names it. */
+  span: TraceParent.SpanIds | undefined
 }
 
 /** The attempt that the current fiber runs; `undefined` outside of one. */
@@ -93,20 +93,25 @@ export const runAttempt = (
   commands: LeaseCommands,
 ): Effect.Effect<void> =>
   Effect.withFiber<void>((fiber) => {
+    const span = beginSpan(fiber, lease)
+    const context = Context.add(fiber.context, CurrentAttempt, lease)
     // A fiber of its own, so nobody else's context changes.
-    fiber.setContext(Context.add(fiber.context, CurrentAttempt, lease))
+    fiber.setContext(span === undefined ? context : Context.add(context, Tracer.ParentSpan, span))
     const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
     const attempt = work(registration, lease, commands, log)
-    return Effect.matchCauseEffect(isTracedJob(lease, fiber) ? traced(fiber, lease, attempt) : attempt, {
-      onSuccess: (result) => {
-        log.close()
-        return tell(commands.complete(lease, result))
+    return Effect.matchCauseEffect(
+      span === undefined ? attempt : MessageSpans.finishAfter(fiber, span, attempt),
+      {
+        onSuccess: (result) => {
+          log.close()
+          return tell(commands.complete(lease, result))
+        },
+        onFailure: (cause) => {
+          log.close()
+          return tellFailure(registration.job, lease, commands, cause)
+        },
       },
-      onFailure: (cause) => {
-        log.close()
-        return tellFailure(registration.job, lease, commands, cause)
-      },
-    })
+    )
     // Interrupted: its lease is gone, and with it whoever could be told.
   }).pipe(Effect.catchCause(() => Effect.void))
 
@@ -123,26 +128,21 @@ const work = ({ job, run }: Registration, lease: Lease, commands: LeaseCommands,
     Effect.flatMap((result) => Effect.mapEager(Schema.encodeUnknownEffect(job.success)(result), toJson)),
   )
 
-/** One that was submitted in a trace which nobody records has no spans either. */
-const isTracedJob = ({ trace }: Lease, fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  isTraced(fiber) && TraceParent.parse(trace?.submitted.traceparent)?.sampled !== false
-
-/** In a span under that of the submission, in whichever process that was, with a link to the attempt before. */
-const traced = <A, E>(
-  fiber: Fiber.Fiber<unknown, unknown>,
-  lease: Lease,
-  attempt: Effect.Effect<A, E>,
-): Effect.Effect<A, E> => {
-  const { queue, type } = lease.state
+/**
+ * Under that of the submission, in whichever process that was, with a link to the attempt before. A job that was submitted in a
+ * trace which nobody records has none.
+ */
+const beginSpan = (fiber: Fiber.Fiber<unknown, unknown>, lease: Lease): Tracer.Span | undefined => {
+  if (parentSpan(fiber) === null) return undefined
   const parent = spanFrom(lease.trace?.submitted.traceparent)
+  if (parent?.sampled === false) return undefined
+  const { queue, type } = lease.state
   const link = spanFrom(lease.trace?.lastAttempt)
-  return withinMessage(fiber, { operation: "process", queue, type, parent, link }, (span) => {
-    span.attribute("messaging.message.id", lease.id)
-    span.attribute("renderowl.job.attempt", lease.attempt)
-    lease.span = TraceParent.format(span)
-    // `withParentSpan` would take a stack trace for each attempt.
-    return Effect.provideService(attempt, Tracer.ParentSpan, span)
-  })
+  const span = MessageSpans.begin(fiber, { operation: "process", queue, type, parent, link })
+  span.attribute("messaging.message.id", lease.id)
+  span.attribute("renderowl.job.attempt", lease.attempt)
+  lease.span = span
+  return span
 }
 
 const tellFailure = Effect.fnUntraced(function* (

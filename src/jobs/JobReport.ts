@@ -15,8 +15,12 @@ interface ChangedJob {
   readonly trace?: JobTrace | undefined
 }
 
-/** A job has been committed. `span` is the `traceparent` of the attempt that ran here, if it had one. */
-export const reportChange = (observer: Observer, job: ChangedJob, span: string | undefined): void => {
+/** A job has been committed. `span` is that of the attempt that ran here, if it had one. */
+export const reportChange = (
+  observer: Observer,
+  job: ChangedJob,
+  span: TraceParent.SpanIds | undefined,
+): void => {
   const { before, state } = job
   if (before.status === "absent") observer.tell("enqueued", { queue: state.queue, type: state.type })
   const hasEnded = isFinished(state) && !isFinished(before)
@@ -35,10 +39,9 @@ export const reportChange = (observer: Observer, job: ChangedJob, span: string |
 const endedAttempt = (
   { before, id, state, trace }: ChangedJob,
   hasEnded: boolean,
-  span: string | undefined,
+  span: TraceParent.SpanIds | undefined,
 ): EndedAttempt => {
   const attempt = state.attempts.findLast(({ number }) => number === before.attempt)!
-  const own = TraceParent.parse(span)
   return {
     job: id,
     queue: state.queue,
@@ -50,8 +53,8 @@ const endedAttempt = (
     processingMs: attempt.endedAt! - attempt.startedAt,
     jobOutcome: hasEnded ? outcomeOfJob(state) : undefined,
     requestId: trace?.submitted.correlation_id,
-    traceId: (own ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
-    spanId: own?.spanId,
+    traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+    spanId: span?.spanId,
   }
 }
 

@@ -3,6 +3,7 @@
  * last attempt. It travels with the job from process to process; nobody decides on it.
  */
 import type { EventMetadata } from "../journal/Journal.ts"
+import * as TraceParent from "../telemetry/TraceParent.ts"
 import type { JobEvent } from "./JobEvents.ts"
 
 export interface JobTrace {
@@ -25,5 +26,5 @@ export const traceAfter = (
 }
 
 /** What the journal is told of the span of an attempt. */
-export const metadataOf = (span: string | undefined): EventMetadata | undefined =>
-  span === undefined ? undefined : { traceparent: span }
+export const metadataOf = (span: TraceParent.SpanIds | undefined): EventMetadata | undefined =>
+  span === undefined ? undefined : { traceparent: TraceParent.format(span) }

@@ -2,15 +2,15 @@
  * How jobs come into the queues of this process: one or several, checked and given their ids, as part of a trace, and once for
  * a request that is sent again. Jobs of one queue are its actor's to take in; those of several are appended here, all or none.
  */
-import { Clock, Effect, type Fiber, type Tracer } from "effect"
+import { Clock, Effect, type Fiber } from "effect"
 import type { MailboxFull } from "../actor/Mailbox.ts"
 import { againOf, toItsEnd } from "../actor/Recall.ts"
 import type { Journal, JournalError } from "../journal/Journal.ts"
 import { CurrentKeyedRequest, type KeyedRequest } from "../security/KeyedRequest.ts"
 import type { TypeIdGenerator } from "../security/TypeId.ts"
-import { withinMessage } from "../telemetry/MessageSpans.ts"
+import * as MessageSpans from "../telemetry/MessageSpans.ts"
 import type { Observer } from "../telemetry/Observer.ts"
-import { currentSpan, isTraced } from "../telemetry/Tracing.ts"
+import { parentSpan } from "../telemetry/Tracing.ts"
 import * as TraceParent from "../telemetry/TraceParent.ts"
 import type { DependencyTeller } from "./DependencyTeller.ts"
 import { enqueueAcross, type Enqueued, loadJob, type NewJob } from "./Enqueue.ts"
@@ -95,14 +95,15 @@ export const submitter = ({
 
   const submit = (submission: Submission): Effect.Effect<Enqueued, SubmitError> =>
     Effect.withFiber((fiber) => {
-      if (!isTraced(fiber)) return submitOne(submission, fiber)
+      const parent = parentSpan(fiber)
+      if (parent === null) return submitOne(submission, fiber)
       const { type, queue = types.get(type)?.queue ?? "unknown" } = submission
-      return sent(fiber, queue, type, (span) =>
-        Effect.map(submitOne(within(span)(submission), fiber), (enqueued) => {
-          span.attribute("messaging.message.id", enqueued.id)
-          return enqueued
-        }),
-      )
+      const span = MessageSpans.begin(fiber, { operation: "send", queue, type, parent })
+      return Effect.onExitPrimitive(submitOne(within(span)(submission), fiber), (exit) => {
+        if (exit._tag === "Success") span.attribute("messaging.message.id", exit.value.id)
+        MessageSpans.finish(fiber, span, exit)
+        return undefined
+      })
     })
 
   const submitAllOf = (submissions: ReadonlyArray<Submission>, request: KeyedRequest | undefined) =>
@@ -111,14 +112,14 @@ export const submitter = ({
   const submitBatch = (submissions: ReadonlyArray<Submission>) =>
     Effect.withFiber((fiber): ReturnType<typeof submitAllOf> => {
       const request = fiber.getRef(CurrentKeyedRequest)
-      if (!isTraced(fiber)) return submitAllOf(submissions, request)
+      const parent = parentSpan(fiber)
+      if (parent === null) return submitAllOf(submissions, request)
       const queues = new Set(submissions.map(({ queue, type }) => queue ?? types.get(type)?.queue))
       const [first = "unknown"] = queues
       const queue = queues.size === 1 ? first : "several"
-      return sent(fiber, queue, undefined, (span) => {
-        span.attribute("messaging.batch.message_count", submissions.length)
-        return submitAllOf(submissions.map(within(span)), request)
-      })
+      const span = MessageSpans.begin(fiber, { operation: "send", queue, type: undefined, parent })
+      span.attribute("messaging.batch.message_count", submissions.length)
+      return MessageSpans.finishAfter(fiber, span, submitAllOf(submissions.map(within(span)), request))
     })
 
   const submitAll = Effect.fnUntraced(function* (submissions: ReadonlyArray<Submission>) {
@@ -186,18 +187,9 @@ export const submitter = ({
   return { submit, submitBatch }
 }
 
-/** In the span of whoever submits. */
-const sent = <A, E>(
-  fiber: Fiber.Fiber<unknown, unknown>,
-  queue: string,
-  type: string | undefined,
-  send: (span: Tracer.Span) => Effect.Effect<A, E>,
-): Effect.Effect<A, E> =>
-  withinMessage(fiber, { operation: "send", queue, type, parent: currentSpan(fiber) }, send)
-
 /** The submission as part of a span, which attempts will be under. */
 const within =
-  (span: Tracer.Span) =>
+  (span: TraceParent.SpanIds) =>
   (submission: Submission): Submission => ({
     ...submission,
     metadata: { ...submission.metadata, traceparent: TraceParent.format(span) },

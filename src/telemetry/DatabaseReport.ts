@@ -3,7 +3,7 @@
  */
 import { Effect, Exit, Fiber } from "effect"
 import { type Observer, SLOW_QUERY_MS } from "./Observer.ts"
-import { currentSpan } from "./Tracing.ts"
+import { parentSpan } from "./Tracing.ts"
 
 /** Runs a read on the main thread, within this turn. */
 export const read = <A>(observer: Observer, body: () => A): A => {
@@ -24,7 +24,7 @@ export const read = <A>(observer: Observer, body: () => A): A => {
         sql: undefined,
         events: 0,
         traces: [],
-        parent: here === undefined ? undefined : currentSpan(here),
+        parent: here === undefined ? undefined : (parentSpan(here) ?? undefined),
       })
     }
   }
@@ -50,7 +50,7 @@ export const scan = <A, E, R>(
           sql,
           events: 0,
           traces: [],
-          parent: currentSpan(fiber),
+          parent: parentSpan(fiber) ?? undefined,
         }),
       ),
     )

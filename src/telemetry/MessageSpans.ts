@@ -3,7 +3,7 @@
  *
  * @source https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
-import { Effect, type Exit, type Fiber, References, Tracer } from "effect"
+import { Clock, Context, Effect, type Exit, type Fiber, Option, References, Tracer } from "effect"
 import { MESSAGING_SYSTEM } from "./JobMetrics.ts"
 
 /** What a span is about. */
@@ -17,7 +17,7 @@ export interface Message {
   readonly link?: Tracer.AnySpan | undefined
 }
 
-/** A tracer that makes spans of messages by less than `Effect.useSpan` needs. */
+/** A tracer that makes spans of messages by less than any other span needs. */
 export interface MessageTracer extends Tracer.Tracer {
   readonly beginMessage: (message: Message) => MessageSpan
 }
@@ -28,33 +28,59 @@ export interface MessageSpan extends Tracer.Span {
 }
 
 const isMessageTracer = (tracer: Tracer.Tracer): tracer is MessageTracer => "beginMessage" in tracer
+const isMessageSpan = (span: Tracer.Span): span is MessageSpan => "finish" in span
 
-/** Where whoever asks is traced: works in a span, which ends as the work does. */
-export const withinMessage = <A, E, R>(
+/** Begins a span, where whoever asks is traced. Whoever begins it must {@link finish} it. */
+export const begin = (fiber: Fiber.Fiber<unknown, unknown>, message: Message): Tracer.Span => {
+  const tracer = fiber.cache.tracer ?? Tracer.nativeTracer
+  const span = isMessageTracer(tracer) ? tracer.beginMessage(message) : beginBy(tracer, fiber, message)
+  const annotations = fiber.getRef(References.TracerSpanAnnotations)
+  for (const name in annotations) span.attribute(name, annotations[name])
+  const links = fiber.getRef(References.TracerSpanLinks)
+  if (links.length > 0) span.addLinks(links)
+  return span
+}
+
+const beginBy = (
+  tracer: Tracer.Tracer,
   fiber: Fiber.Fiber<unknown, unknown>,
   message: Message,
-  work: (span: Tracer.Span) => Effect.Effect<A, E, R>,
-): Effect.Effect<A, E, R> => {
-  const tracer = fiber.getRef(Tracer.Tracer)
-  if (isMessageTracer(tracer)) {
-    const span = tracer.beginMessage(message)
-    for (const [name, value] of Object.entries(fiber.getRef(References.TracerSpanAnnotations)))
-      span.attribute(name, value)
-    span.addLinks(fiber.getRef(References.TracerSpanLinks))
-    return Effect.onExit(work(span), (exit) => {
-      span.finish(exit)
-      return Effect.void
-    })
-  }
+): Tracer.Span => {
   const { link, operation, parent } = message
-  const options: Tracer.SpanOptionsNoTrace = {
+  const span = tracer.span({
+    name: nameOf(message),
     kind: operation === "send" ? "producer" : "consumer",
-    ...(parent === undefined ? { root: true } : { parent }),
+    parent: Option.fromUndefinedOr(parent),
+    root: parent === undefined,
     links: link === undefined ? [] : [{ span: link, attributes: {} }],
-    attributes: messageAttributes(message),
-  }
-  return Effect.useSpan(nameOf(message), options, work)
+    annotations: Context.empty(),
+    startTime: fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(),
+    sampled: parent?.sampled !== false,
+  })
+  for (const [name, value] of Object.entries(messageAttributes(message))) span.attribute(name, value)
+  return span
 }
+
+/** Ends it as what it is about has ended. */
+export const finish = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  span: Tracer.Span,
+  exit: Exit.Exit<unknown, unknown>,
+): void => {
+  if (isMessageSpan(span)) span.finish(exit)
+  else span.end(fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(), exit)
+}
+
+/** Ends it as the work does. */
+export const finishAfter = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  span: Tracer.Span,
+  work: Effect.Effect<A, E, R>,
+): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(work, (exit) => {
+    finish(fiber, span, exit)
+    return undefined
+  })
 
 export const nameOf = ({ operation, queue }: Message): string => `${operation} ${queue}`
 

@@ -1,8 +1,8 @@
 /**
  * Spans for what happens, sent to an OpenTelemetry collector where the standard `OTEL_*` variables say so. Without them nothing
- * of OpenTelemetry is loaded, and whoever would make a span makes none: see {@link isTraced}.
+ * of OpenTelemetry is loaded, and whoever would make a span makes none: see {@link parentSpan}.
  */
-import { Config, Context, Effect, type Fiber, Layer, Option, References, Schema, Tracer } from "effect"
+import { Config, Context, Effect, type Fiber, Layer, Option, Schema, Tracer } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import * as TraceParent from "./TraceParent.ts"
 
@@ -192,35 +192,19 @@ export const CurrentRequestSpan = Context.Reference<Tracer.Span | null | undefin
   { defaultValue: () => undefined },
 )
 
-/** Whether spans are exported at all. */
-const isTracing = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
-
-/** Whether anybody would see a span that is made here: not within a request that is not recorded. */
-export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  isTracing(fiber) && fiber.getRef(References.TracerEnabled) && spanAround(fiber)?.sampled !== false
-
-/** What a new span of a fiber is under, or within. */
-const spanAround = (
-  fiber: Fiber.Fiber<unknown, unknown>,
-): Tracer.AnySpan | { readonly sampled: false } | undefined => {
-  const span = Context.getOrUndefined(fiber.context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
-  if (span !== undefined) return span
-  const request = fiber.getRef(CurrentRequestSpan)
-  return request === null ? UNRECORDED : request
+/**
+ * The span that those of a fiber are under: `undefined` where they are the first of their trace, and `null` where nobody would see
+ * them, since none are exported or they are within something that is not recorded.
+ */
+export const parentSpan = (fiber: Fiber.Fiber<unknown, unknown>): Tracer.AnySpan | undefined | null => {
+  const { span, tracer = Tracer.nativeTracer, tracerEnabled } = fiber.cache
+  if (tracer === Tracer.nativeTracer || !tracerEnabled) return null
+  const parent = span ?? fiber.getRef(CurrentRequestSpan)
+  return parent?.sampled === false ? null : parent
 }
-
-const UNRECORDED = { sampled: false } as const
 
 /** The span of a `traceparent`, for others to be under or linked to. */
 export const spanFrom = (traceparent: string | undefined): Tracer.ExternalSpan | undefined => {
   const ids = TraceParent.parse(traceparent)
   return ids === undefined ? undefined : Tracer.externalSpan(ids)
-}
-
-/** The span that a fiber works in, where anybody sees it. */
-export const currentSpan = (fiber: Fiber.Fiber<unknown, unknown>): Tracer.AnySpan | undefined => {
-  if (!isTraced(fiber)) return undefined
-  const span = spanAround(fiber)
-  return span !== undefined && "spanId" in span ? span : undefined
 }

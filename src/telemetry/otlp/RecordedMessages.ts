@@ -17,6 +17,27 @@ interface Kind {
   readonly common: Uint8Array
 }
 
+/** Those of one operation. */
+class Kinds {
+  readonly #byQueue = new Map<string, Map<string | undefined, Kind>>()
+  #count = 0
+
+  of(queue: string, type: string | undefined, make: () => Kind): Kind {
+    const known = this.#byQueue.get(queue)?.get(type)
+    if (known !== undefined) return known
+    const kind = make()
+    if (this.#count >= KINDS_MAX) {
+      this.#byQueue.clear()
+      this.#count = 0
+    }
+    this.#count++
+    const ofQueue = this.#byQueue.get(queue)
+    if (ofQueue === undefined) this.#byQueue.set(queue, new Map([[type, kind]]))
+    else ofQueue.set(type, kind)
+    return kind
+  }
+}
+
 class RecordedMessageSpan extends RecordedSpan implements MessageSpans.MessageSpan {
   readonly #clock: SpanClock
 
@@ -53,19 +74,12 @@ export const messageSpans = (
   isSampled: IsSampled,
   clock: SpanClock,
 ): MessageSpans.MessageTracer["beginMessage"] => {
-  const kinds = new Map<string, Kind>()
-  const kindOf = (message: MessageSpans.Message): Kind => {
-    const key = `${message.operation} ${message.queue} ${message.type ?? ""}`
-    const known = kinds.get(key)
-    if (known !== undefined) return known
-    const kind = {
+  const kinds = { send: new Kinds(), process: new Kinds() }
+  const kindOf = (message: MessageSpans.Message): Kind =>
+    kinds[message.operation].of(message.queue, message.type, () => ({
       name: MessageSpans.nameOf(message),
       common: commonAttributes(MessageSpans.messageAttributes(message), sink.limits.charactersMax),
-    }
-    if (kinds.size >= KINDS_MAX) kinds.clear()
-    kinds.set(key, kind)
-    return kind
-  }
+    }))
   return (message) => {
     const { parent } = message
     const traceId = parent?.traceId ?? newTraceId()

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Tracer } from "effect"
-import { type Message, type MessageTracer, withinMessage } from "../../../src/telemetry/MessageSpans.ts"
+import * as MessageSpans from "../../../src/telemetry/MessageSpans.ts"
 import type { EndedSpan } from "../../../src/telemetry/otlp/EndedSpan.ts"
 import { messageSpans } from "../../../src/telemetry/otlp/RecordedMessages.ts"
 import { newSpanId, newTraceId } from "../../../src/telemetry/otlp/RecordedSpan.ts"
@@ -8,7 +8,12 @@ import { SpanClock } from "../../../src/telemetry/otlp/SpanClock.ts"
 
 const QUEUES = 2_500
 
-const message = (queue: string): Message => ({ operation: "send", queue, type: "test", parent: undefined })
+const message = (queue: string): MessageSpans.Message => ({
+  operation: "send",
+  queue,
+  type: "test",
+  parent: undefined,
+})
 
 const recording = Effect.map(Clock.Clock, (clock) => {
   const taken: Array<EndedSpan> = []
@@ -20,7 +25,9 @@ const recording = Effect.map(Clock.Clock, (clock) => {
 })
 
 const within = (queue: string, work: Effect.Effect<void>) =>
-  Effect.withFiber<void>((fiber) => withinMessage(fiber, message(queue), () => work))
+  Effect.withFiber<void>((fiber) =>
+    MessageSpans.finishAfter(fiber, MessageSpans.begin(fiber, message(queue)), work),
+  )
 
 describe("the span of a message", () => {
   it.effect("says its own queue, however many queues callers think of", () =>
@@ -40,7 +47,10 @@ describe("the span of a message", () => {
   it.effect("has the annotations and links of its fiber, as others have", () =>
     Effect.gen(function* () {
       const { beginMessage, taken } = yield* recording
-      const tracer: MessageTracer = { beginMessage, span: () => assert.fail("made by the other") }
+      const tracer: MessageSpans.MessageTracer = {
+        beginMessage,
+        span: () => assert.fail("made by the other"),
+      }
       const linked = Tracer.externalSpan({ traceId: newTraceId(), spanId: newSpanId() })
       yield* within("videos", Effect.void).pipe(
         Effect.annotateSpans("tenant", "harbour"),
