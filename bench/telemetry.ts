@@ -4,13 +4,18 @@
  * The same requests to servers that differ in nothing else: one that tells nothing, one with logs and metrics as they are by default,
  * and two that export traces as well, of every tenth request and of each. They take turns in one run. What counts is how many
  * requests a server answers in a second; with the load and the collector on the same two cores, what the collector takes counts as
- * well. The processor time of the server alone is said beside it. The budget is that of a mix of requests; beside it stand the
- * dearest of them and the cheapest, to which a line of log and a span add the most.
+ * well. The processor time of the server alone is said beside it. The budget is that of a mixed load, once of `load-test`, which has
+ * renders in it, and once of requests by which hardly anything is done; beside it stand the dearest of these and the cheapest, to
+ * which a line of log and a span add the most.
  */
-import { Effect } from "effect"
+import { type Duration, Effect, type Scope } from "effect"
 import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { runLoad } from "../src/ops/load/LoadRun.ts"
+import { makeRequester } from "../src/ops/load/Requester.ts"
+import { type ScenarioName, scenarioOf } from "../src/ops/load/Scenario.ts"
+import { targetOf } from "../src/ops/load/Target.ts"
 import { type Benchmark, runBenchmark } from "./support/Benchmark.ts"
 import { benchFolder } from "./support/BenchFolder.ts"
 import { shareOfCeiling } from "./support/Figure.ts"
@@ -19,16 +24,22 @@ import { median, rounds } from "./support/Rounds.ts"
 import * as ServerProcess from "./support/ServerProcess.ts"
 
 const CONNECTIONS = 64
-/** Requests of one measurement: about a tenth of a second. */
+/** Requests of a measurement with requests of our own: about a tenth of a second. */
 const REQUESTS = 1_000
-/** Of each start. */
-const ROUNDS = 9
+/** A measurement with the load of `load-test`. */
+const LOAD_MS = 4_000
+/** As it has by default. */
+const LOAD_CONNECTIONS = 16
+/** For what a load has left to do, so that it is not done while somebody else is measured. */
+const LEFTOVERS: Duration.Input = "1 second"
+/** A request of the load. */
+const TIMEOUT_MS = 10_000
 /**
  * Of a caller who wants to be traced: warm-up requests have it, so that what makes spans is compiled where a tenth of the requests
  * have any, as it is on a server that has run for a while.
  */
 const TRACED = { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" }
-/** DESIGN: full telemetry costs less than a tenth of throughput. */
+/** Full telemetry costs less than a tenth of throughput. */
 const THROUGHPUT_MIN = 0.9
 const DELAY_MS = 364 * 24 * 3_600_000
 
@@ -36,6 +47,26 @@ const scriptOf = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 const job = { type: "system:echo", payload: "a day at the harbour" }
 const later = JSON.stringify({ ...job, delay_ms: DELAY_MS })
+
+/** Requests that were answered, and how long that took. */
+interface Answered {
+  readonly requests: number
+  readonly ms: number
+}
+
+/** What a server is asked, and how. */
+interface Discipline {
+  readonly name: string
+  /** Opens connections to a server; answers how to measure it once. */
+  readonly open: (
+    server: Server,
+  ) => Effect.Effect<(isWarmUp: boolean) => Effect.Effect<Answered>, unknown, Scope.Scope>
+  /** Of each start. */
+  readonly warmUpRounds: number
+  readonly rounds: number
+  readonly starts: number
+  readonly hasBudget: boolean
+}
 
 interface Requests {
   /** A job that is due in a year, so that what is measured is the submission. */
@@ -47,38 +78,80 @@ interface Requests {
   readonly look: HttpLoad.Request
 }
 
-/** What is asked in a round, and how often. */
-type Round = ReadonlyArray<readonly [request: keyof Requests, count: number]>
+/** Requests of our own, so many of each. */
+const asking =
+  (asked: ReadonlyArray<readonly [request: keyof Requests, count: number]>): Discipline["open"] =>
+  ({ port, requests }) =>
+    Effect.map(HttpLoad.open(port, CONNECTIONS), (send) =>
+      Effect.fnUntraced(function* (isWarmUp) {
+        const start = performance.now()
+        for (const [name, count] of asked) {
+          const request = requests[name]
+          yield* send(isWarmUp ? { ...request, headers: { ...request.headers, ...TRACED } } : request, count)
+        }
+        return { requests: REQUESTS, ms: performance.now() - start }
+      }),
+    )
 
-const ALL_KINDS: Round = [
-  ["run", 0.4 * REQUESTS],
-  ["list", 0.1 * REQUESTS],
-  ["look", 0.5 * REQUESTS],
-]
-const DISCIPLINES: ReadonlyArray<{
-  readonly name: string
-  readonly round: Round
-  /**
-   * The first of a start needs many: what V8's own threads take, compiling above all, was 25 to 33 µs a request after 15,000
-   * requests, and 11 to 15 after 60,000 (measured). This is about servers that have run for a while.
-   */
-  readonly warmUpRounds: number
-  /**
-   * A server is compiled anew each time that it starts, and can be a tenth quicker or slower than another that is the same: three
-   * starts gave 0.88 to 0.97 for the same code (measured), which decides nothing about a budget of 0.9.
-   */
-  readonly starts: number
-  readonly hasBudget: boolean
-}> = [
+/** That of `load-test`. */
+const loading = (scenario: ScenarioName): Discipline["open"] =>
+  Effect.fnUntraced(function* ({ key, port }: Server) {
+    const target = yield* targetOf(`http://127.0.0.1:${port}`, { allowRemote: false })
+    const options = { target, connections: LOAD_CONNECTIONS, key, timeoutMs: TIMEOUT_MS }
+    const requester = yield* makeRequester(options)
+    const next = yield* scenarioOf(scenario).prepare(requester)
+    const plan = { requester, next, concurrency: LOAD_CONNECTIONS, durationMs: LOAD_MS }
+    return Effect.fnUntraced(function* () {
+      const { elapsedMs, record } = yield* runLoad(plan)
+      if (record.errorCount > 0)
+        return yield* Effect.die(`${record.errorCount} requests of the load have failed`)
+      yield* Effect.sleep(LEFTOVERS)
+      return { requests: record.service.count, ms: elapsedMs }
+    })
+  })
+
+const DISCIPLINES: ReadonlyArray<Discipline> = [
   {
-    name: "mixed: 40 % jobs, 10 % lists, 50 % looks",
-    round: ALL_KINDS,
+    name: "the load of `load-test --scenario mixed-render`",
+    open: loading("mixed-render"),
+    warmUpRounds: 2,
+    rounds: 5,
+    // 60 seconds in all.
+    starts: 3,
+    hasBudget: true,
+  },
+  {
+    name: "40 % jobs that do nothing, 10 % lists, 50 % looks",
+    open: asking([
+      ["run", 0.4 * REQUESTS],
+      ["list", 0.1 * REQUESTS],
+      ["look", 0.5 * REQUESTS],
+    ]),
+    // It needs many: what V8's own threads take, compiling above all, was 25 to 33 µs a request after 15,000 requests, and 11 to 15
+    // after 60,000 (measured). This is about servers that have run for a while.
     warmUpRounds: 60,
+    rounds: 9,
+    // A server is compiled anew each time that it starts, and can be a tenth quicker or slower than another that is the same: three
+    // starts gave 0.88 to 0.97 for the same code (measured).
     starts: 10,
     hasBudget: true,
   },
-  { name: "POST /v1/jobs", round: [["submit", REQUESTS]], warmUpRounds: 15, starts: 3, hasBudget: false },
-  { name: "GET from the cache", round: [["look", REQUESTS]], warmUpRounds: 15, starts: 3, hasBudget: false },
+  {
+    name: "POST /v1/jobs",
+    open: asking([["submit", REQUESTS]]),
+    warmUpRounds: 15,
+    rounds: 9,
+    starts: 3,
+    hasBudget: false,
+  },
+  {
+    name: "GET from the cache",
+    open: asking([["look", REQUESTS]]),
+    warmUpRounds: 15,
+    rounds: 9,
+    starts: 3,
+    hasBudget: false,
+  },
 ]
 
 const STARTS = Math.max(...DISCIPLINES.map(({ starts }) => starts))
@@ -101,14 +174,16 @@ const CONTENDERS: ReadonlyArray<{
   { name: "and traces of all", env: (collector) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: collector }) },
 ]
 
-interface Contender {
+/** One that has just started. */
+interface Server {
+  readonly port: number
+  readonly key: string
   /** Microseconds of the processor so far; 0 where nobody can tell. */
   readonly processorUs: () => number
   readonly requests: Requests
-  readonly send: (request: HttpLoad.Request, count: number) => Effect.Effect<void>
 }
 
-const open = Effect.fnUntraced(function* (
+const start = Effect.fnUntraced(function* (
   name: string,
   folder: string,
   env: Readonly<Record<string, string>>,
@@ -120,10 +195,8 @@ const open = Effect.fnUntraced(function* (
     PORT: "0",
     ...env,
   })
-  const headers = {
-    "Content-Type": "application/json",
-    Authorization: `Bearer ${readFileSync(join(dataDir, "admin.key"), "utf8").trim()}`,
-  }
+  const key = readFileSync(join(dataDir, "admin.key"), "utf8").trim()
+  const headers = { "Content-Type": "application/json", Authorization: `Bearer ${key}` }
   const ended = yield* Effect.promise(async () => {
     const answer = await fetch(`http://127.0.0.1:${port}/v1/jobs`, {
       method: "POST",
@@ -134,7 +207,9 @@ const open = Effect.fnUntraced(function* (
   })
   const post = { method: "POST", path: "/v1/jobs", headers, status: 202 } as const
   const get = { method: "GET", headers, status: 200 } as const
-  const contender: Contender = {
+  const server: Server = {
+    port,
+    key,
     processorUs,
     requests: {
       submit: { ...post, body: later },
@@ -142,9 +217,8 @@ const open = Effect.fnUntraced(function* (
       list: { ...get, path: "/v1/jobs?limit=1" },
       look: { ...get, path: `/v1/jobs/${ended}` },
     },
-    send: yield* HttpLoad.open(port, CONNECTIONS),
   }
-  return contender
+  return server
 })
 
 /** Of each contender, a figure a round. */
@@ -159,29 +233,26 @@ const nothingMeasured = (): Measured => ({
   processorUs: CONTENDERS.map(() => []),
 })
 
-/** Adds rounds to what was measured. */
+/** Adds the rounds of a start to what was measured. */
 const measure = Effect.fnUntraced(function* (
-  contenders: ReadonlyArray<Contender>,
-  { round: asked, warmUpRounds }: (typeof DISCIPLINES)[number],
+  servers: ReadonlyArray<Server>,
+  { open, rounds: byDefault, warmUpRounds }: Discipline,
   measured: Measured,
 ) {
-  const count = rounds(ROUNDS)
+  const ask = yield* Effect.forEach(servers, open)
+  const count = rounds(byDefault)
   for (let round = -warmUpRounds; round < count; round++) {
-    for (let turn = 0; turn < contenders.length; turn++) {
-      const index = (turn + Math.abs(round)) % contenders.length
-      const { processorUs, requests, send } = contenders[index]!
+    for (let turn = 0; turn < servers.length; turn++) {
+      const index = (turn + Math.abs(round)) % servers.length
+      const { processorUs } = servers[index]!
       const before = processorUs()
-      const start = performance.now()
-      for (const [name, count] of asked) {
-        const request = requests[name]
-        yield* send(round < 0 ? { ...request, headers: { ...request.headers, ...TRACED } } : request, count)
-      }
+      const { ms, requests } = yield* ask[index]!(round < 0)
       if (round < 0) continue
-      measured.perSecond[index]!.push(REQUESTS / ((performance.now() - start) / 1_000))
-      measured.processorUs[index]!.push((processorUs() - before) / REQUESTS)
+      measured.perSecond[index]!.push(requests / (ms / 1_000))
+      measured.processorUs[index]!.push((processorUs() - before) / requests)
     }
   }
-})
+}, Effect.scoped)
 
 /** One contender beside the first. */
 const beside = (figures: ReadonlyArray<ReadonlyArray<number>>, index: number): number =>
@@ -194,15 +265,15 @@ export const telemetry: Benchmark<unknown> = {
     const { port } = yield* ServerProcess.start(scriptOf("./support/Collector.ts"))
     const collector = `http://127.0.0.1:${port}`
     const measured = DISCIPLINES.map(nothingMeasured)
-    for (let start = 1; start <= STARTS; start++) {
+    for (let started = 0; started < STARTS; started++) {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const folder = yield* benchFolder
-          const contenders = yield* Effect.forEach(CONTENDERS, ({ env, name }) =>
-            open(name, folder, env(collector)),
+          const servers = yield* Effect.forEach(CONTENDERS, ({ env, name }) =>
+            start(name, folder, env(collector)),
           )
           for (const [at, discipline] of DISCIPLINES.entries())
-            if (start <= discipline.starts) yield* measure(contenders, discipline, measured[at]!)
+            if (started < discipline.starts) yield* measure(servers, discipline, measured[at]!)
         }),
       )
     }

@@ -91,9 +91,12 @@ export class Renders extends Context.Service<
       const ids = yield* TypeId.Generator
 
       const get = Effect.fnUntraced(function* (id: RenderId) {
-        const notFound = new RenderNotFound({ id })
-        const job = yield* Effect.catchTag(queue.get(jobIdOf(id)), "JobNotFound", () => Effect.fail(notFound))
-        return job.state.type === RENDER_JOB_TYPE ? job : yield* notFound
+        const job = yield* Effect.catchTag(
+          queue.get(jobIdOf(id)),
+          "JobNotFound",
+          () => new RenderNotFound({ id }),
+        )
+        return job.state.type === RENDER_JOB_TYPE ? job : yield* new RenderNotFound({ id })
       })
 
       const submit = Effect.fnUntraced(function* (
