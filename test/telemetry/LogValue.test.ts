@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Redacted } from "effect"
+import * as fc from "fast-check"
 import * as ApiKeyFormat from "../../src/security/ApiKeyFormat.ts"
 import { valueOf } from "../../src/telemetry/LogValue.ts"
 import { isSecretField, scrub } from "../../src/telemetry/Redaction.ts"
@@ -30,6 +31,18 @@ describe("text that is written down", () => {
     assert.include(text, secret)
     assert.notInclude(scrub(text), secret)
     assert.include(scrub(text), "<redacted>")
+  })
+
+  it("has none of its tokens in it, wherever they begin", () => {
+    const pieces = fc.array(fc.constantFrom("eyJ", "abcdef", "x", "-", "_", ".", " ", "é"), { maxLength: 40 })
+    const token = /\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?/g
+    fc.assert(
+      fc.property(pieces, (all) => {
+        const text = all.join("")
+        assert.strictEqual(scrub(text), text.replaceAll(token, "<redacted>"))
+      }),
+      { numRuns: 2_000 },
+    )
   })
 
   it("keeps what says which key it was, and everything that is no secret", () => {
