@@ -114,7 +114,7 @@ const mixed = (project: string, random: () => number): (() => Request) => {
     method: "GET",
     path: `/v1/renders/${id}`,
     onAnswer: (body) => {
-      if (!/"status"\s*:\s*"(scheduled|pending|processing)"/.test(body)) unfinished.delete(id)
+      if (!/"status"\s*:\s*"(?:pending|queued|rendering)"/.test(body)) unfinished.delete(id)
     },
   })
   const lookAtJob = (id: string): Request => ({
