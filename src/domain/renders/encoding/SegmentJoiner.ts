@@ -40,6 +40,9 @@ const damage = (segment: Segment, error: unknown, signal: AbortSignal): unknown 
 /** Both encoders are fed BT.709 in limited range; the WASM one cannot say so in its stream, the file can. */
 const COLOR_SPACE = { primaries: "bt709", transfer: "bt709", matrix: "bt709", fullRange: false } as const
 
+/** Written at a time. By default it is 16 MB, and every few renders the whole heap would be marked for that (measured). */
+const WRITE_BYTES = 256 * 1024
+
 const sameBytes = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0
 
 const bytesOf = (source: ArrayBufferLike | ArrayBufferView | undefined): Uint8Array =>
@@ -54,7 +57,7 @@ const joinMp4 = async ({ path, plan, segments, signal }: JoinTask): Promise<void
   // The index goes to the front, into space reserved for it: playback starts before the whole file is there.
   const output = new Output({
     format: new Mp4OutputFormat({ fastStart: "reserve" }),
-    target: new FilePathTarget(path),
+    target: new FilePathTarget(path, { chunkSize: WRITE_BYTES }),
   })
   output.addVideoTrack(source, { frameRate: plan.fps, maximumPacketCount: plan.total_frames })
   let parameters: Uint8Array | undefined
