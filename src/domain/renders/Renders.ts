@@ -91,6 +91,7 @@ export class Renders extends Context.Service<
       const ids = yield* TypeId.Generator
 
       const get = Effect.fnUntraced(function* (id: RenderId) {
+        // An error only where there is one: each takes a stack trace, which costs more than the rest of this.
         const job = yield* Effect.catchTag(
           queue.get(jobIdOf(id)),
           "JobNotFound",
