@@ -18,38 +18,21 @@ const SECRET_PARAMETER =
   /[?&][\w.-]*(?:signature|sig|token|secret|password|credential|api_?key|access_?key(?:id)?|jwt|authorization|code|key)=/
     .source
 
-/** What JSON Web Tokens are made of: all of it in a row, as a pattern of a token would look at some texts again and again. */
-const TOKEN_CHARACTERS = /[\w.-]+/g
-const TOKEN_BEGINS = "eyJ"
-const TOKEN_START = new RegExp(`\\b${TOKEN_BEGINS}`)
+/** As the header of every JSON Web Token begins, which is JSON in base64. */
+const TOKEN_START = "eyJ"
+const TOKEN_START_OF_WORD = new RegExp(`\\b${TOKEN_START}`)
+/** Of a header, with its start. */
 const TOKEN_HEADER_LENGTH_MIN = 9
 /** A header, a payload and perhaps a signature. */
 const TOKEN_PARTS = 3
 
-/** A quick look: text without any of these marks has nothing in it that {@link scrub} would find. */
-const MARKS = new RegExp(
-  `ro_live_|whsec_|${TOKEN_BEGINS}|bearer|basic|-----BEGIN|://|${SECRET_PARAMETER}`,
-  "i",
-)
-
-/** In the order in which they are replaced. */
-const PATTERNS: ReadonlyArray<readonly [pattern: RegExp, replacement: string]> = [
-  // API keys, but for the characters by which people recognise them.
-  [/ro_live_([0-9A-Za-z]{0,6})[0-9A-Za-z]*/g, `ro_live_$1${REDACTED}`],
-  [/whsec_[\w+/=-]+/g, `whsec_${REDACTED}`],
-  [/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${REDACTED}`],
-  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, REDACTED],
-  // A name and password in a URL.
-  [/(:\/\/)[^\s/?#@"']+@/g, `$1${REDACTED}@`],
-  [new RegExp(`(${SECRET_PARAMETER})[^&#\\s"'<>\\\\]+`, "gi"), `$1${REDACTED}`],
-]
-
+/** What tokens can be in: all characters in a row that they are made of. */
 const withoutTokens = (characters: string): string => {
   const parts = characters.split(".")
   const kept: Array<string> = []
   for (let i = 0; i < parts.length;) {
     const part = parts[i]!
-    const start = part.search(TOKEN_START)
+    const start = part.search(TOKEN_START_OF_WORD)
     const isToken =
       start !== -1 && part.length - start >= TOKEN_HEADER_LENGTH_MIN && (parts[i + 1] ?? "") !== ""
     kept.push(isToken ? part.slice(0, start) + REDACTED : part)
@@ -58,10 +41,31 @@ const withoutTokens = (characters: string): string => {
   return kept.join(".")
 }
 
+/** A quick look: text without any of these marks has nothing in it that {@link scrub} would find. */
+const MARKS = new RegExp(
+  `ro_live_|whsec_|${TOKEN_START}|bearer|basic|-----BEGIN|://|${SECRET_PARAMETER}`,
+  "i",
+)
+
+const replacing = (pattern: RegExp, replacement: string) => (text: string) =>
+  text.replaceAll(pattern, replacement)
+
+/** In the order in which they are replaced. */
+const STEPS: ReadonlyArray<(text: string) => string> = [
+  // API keys, but for the characters by which people recognise them.
+  replacing(/ro_live_([0-9A-Za-z]{0,6})[0-9A-Za-z]*/g, `ro_live_$1${REDACTED}`),
+  replacing(/whsec_[\w+/=-]+/g, `whsec_${REDACTED}`),
+  // By hand: a pattern for a whole token would go over `eyJ-eyJ-eyJ…` as often as it has a start in it.
+  (text) => (text.includes(TOKEN_START) ? text.replaceAll(/[\w.-]+/g, withoutTokens) : text),
+  replacing(/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${REDACTED}`),
+  replacing(/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, REDACTED),
+  // A name and password in a URL.
+  replacing(/(:\/\/)[^\s/?#@"']+@/g, `$1${REDACTED}@`),
+  replacing(new RegExp(`(${SECRET_PARAMETER})[^&#\\s"'<>\\\\]+`, "gi"), `$1${REDACTED}`),
+]
+
 /** The text without what looks like a credential. */
 export const scrub = (text: string): string => {
   if (!MARKS.test(text)) return text
-  let clean = text.includes(TOKEN_BEGINS) ? text.replaceAll(TOKEN_CHARACTERS, withoutTokens) : text
-  for (const [pattern, replacement] of PATTERNS) clean = clean.replaceAll(pattern, replacement)
-  return clean
+  return STEPS.reduce((clean, step) => step(clean), text)
 }

@@ -33,13 +33,36 @@ describe("text that is written down", () => {
     assert.include(scrub(text), "<redacted>")
   })
 
-  it("has none of its tokens in it, wherever they begin", () => {
-    const pieces = fc.array(fc.constantFrom("eyJ", "abcdef", "x", "-", "_", ".", " ", "é"), { maxLength: 40 })
-    const token = /\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?/g
+  it("has none of them in it, wherever they begin and whatever they touch", () => {
+    const pieces = [
+      "eyJ",
+      "abcdef",
+      "x",
+      "-",
+      "_",
+      ".",
+      " ",
+      "é",
+      "+",
+      "/",
+      "=",
+      "whsec_",
+      "ro_live_",
+      "Bearer ",
+    ]
+    const patterns = [
+      [/ro_live_([0-9A-Za-z]{0,6})[0-9A-Za-z]*/g, "ro_live_$1<redacted>"],
+      [/whsec_[\w+/=-]+/g, "whsec_<redacted>"],
+      [/\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?/g, "<redacted>"],
+      [/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, "$1 <redacted>"],
+    ] as const
     fc.assert(
-      fc.property(pieces, (all) => {
+      fc.property(fc.array(fc.constantFrom(...pieces), { maxLength: 40 }), (all) => {
         const text = all.join("")
-        assert.strictEqual(scrub(text), text.replaceAll(token, "<redacted>"))
+        assert.strictEqual(
+          scrub(text),
+          patterns.reduce((clean, [pattern, replacement]) => clean.replaceAll(pattern, replacement), text),
+        )
       }),
       { numRuns: 2_000 },
     )
