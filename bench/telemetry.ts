@@ -4,8 +4,8 @@
  * The same requests to servers that differ in nothing else: one that tells nothing, one with logs and metrics as they are by default,
  * and two that export traces as well, of every tenth request and of each. They take turns in one run. What counts is how many
  * requests a server answers in a second; with the load and the collector on the same two cores, what the collector takes counts as
- * well. The processor time of the server alone is said beside it. The budget is that of a mixed load, once of `load-test`, which has
- * renders in it, and once of requests by which hardly anything is done; beside it stand the dearest of these and the cheapest, to
+ * well. The processor time of the server alone is said beside it. The budget is that of a mixed load, once of `load-test`, drawn at
+ * random and with renders in it, and once of requests by which hardly anything is done; beside it stand the dearest of these and the cheapest, to
  * which a line of log and a span add the most.
  */
 import { type Duration, Effect, type Scope } from "effect"
@@ -30,12 +30,14 @@ const REQUESTS = 1_000
 const LOAD_MS = 4_000
 /** As it has by default. */
 const LOAD_CONNECTIONS = 16
-/** For what a load has left to do, so that it is not done while somebody else is measured. */
-const LEFTOVERS: Duration.Input = "1 second"
+/** For batches of spans that are on their way, so that they are not taken while somebody else is measured. */
+const SPANS_LEAVE: Duration.Input = "20 millis"
+/** For the renders that a load has not waited for. */
+const RENDERS_END: Duration.Input = "1 second"
 /** A request of the load. */
 const TIMEOUT_MS = 10_000
 /**
- * Of a caller who wants to be traced: warm-up requests have it, so that what makes spans is compiled where a tenth of the requests
+ * Of a caller who wants to be traced: warm-up requests of our own have it, so that what makes spans is compiled where a tenth of the requests
  * have any, as it is on a server that has run for a while.
  */
 const TRACED = { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" }
@@ -61,6 +63,8 @@ interface Discipline {
   readonly open: (
     server: Server,
   ) => Effect.Effect<(isWarmUp: boolean) => Effect.Effect<Answered>, unknown, Scope.Scope>
+  /** Between two servers. */
+  readonly pause: Duration.Input
   /** Of each start. */
   readonly warmUpRounds: number
   readonly rounds: number
@@ -105,7 +109,6 @@ const loading = (scenario: ScenarioName): Discipline["open"] =>
       const { elapsedMs, record } = yield* runLoad(plan)
       if (record.errorCount > 0)
         return yield* Effect.die(`${record.errorCount} requests of the load have failed`)
-      yield* Effect.sleep(LEFTOVERS)
       return { requests: record.service.count, ms: elapsedMs }
     })
   })
@@ -120,6 +123,7 @@ const DISCIPLINES: ReadonlyArray<Discipline> = [
     ]),
     // It needs many: what V8's own threads take, compiling above all, was 25 to 33 µs a request after 15,000 requests, and 11 to 15
     // after 60,000 (measured). This is about servers that have run for a while.
+    pause: SPANS_LEAVE,
     warmUpRounds: 60,
     rounds: 9,
     // A server is compiled anew each time that it starts, and can be a tenth quicker or slower than another that is the same: three
@@ -130,6 +134,7 @@ const DISCIPLINES: ReadonlyArray<Discipline> = [
   {
     name: "POST /v1/jobs",
     open: asking([["submit", REQUESTS]]),
+    pause: SPANS_LEAVE,
     warmUpRounds: 15,
     rounds: 9,
     starts: 3,
@@ -138,6 +143,7 @@ const DISCIPLINES: ReadonlyArray<Discipline> = [
   {
     name: "GET from the cache",
     open: asking([["look", REQUESTS]]),
+    pause: SPANS_LEAVE,
     warmUpRounds: 15,
     rounds: 9,
     starts: 3,
@@ -147,9 +153,10 @@ const DISCIPLINES: ReadonlyArray<Discipline> = [
     name: "the load of `load-test --scenario mixed-render`",
     // The last: after it, a server is slower at all else.
     open: loading("mixed-render"),
+    pause: RENDERS_END,
     warmUpRounds: 2,
     rounds: 5,
-    // 60 seconds in all.
+    // Of each server, 60 seconds are measured.
     starts: 3,
     hasBudget: true,
   },
@@ -237,20 +244,24 @@ const nothingMeasured = (): Measured => ({
 /** Adds the rounds of a start to what was measured. */
 const measure = Effect.fnUntraced(function* (
   servers: ReadonlyArray<Server>,
-  { open, rounds: byDefault, warmUpRounds }: Discipline,
+  { open, pause, rounds: byDefault, warmUpRounds }: Discipline,
   measured: Measured,
 ) {
   const ask = yield* Effect.forEach(servers, open)
   const count = rounds(byDefault)
   for (let round = -warmUpRounds; round < count; round++) {
     for (let turn = 0; turn < servers.length; turn++) {
-      const index = (turn + Math.abs(round)) % servers.length
+      // Who comes first changes, and the direction: nobody is always measured after the same one.
+      const place = (turn + Math.abs(round)) % servers.length
+      const index = round % 2 === 0 ? place : servers.length - 1 - place
       const { processorUs } = servers[index]!
       const before = processorUs()
       const { ms, requests } = yield* ask[index]!(round < 0)
+      const spentUs = processorUs() - before
+      yield* Effect.sleep(pause)
       if (round < 0) continue
       measured.perSecond[index]!.push(requests / (ms / 1_000))
-      measured.processorUs[index]!.push((processorUs() - before) / requests)
+      measured.processorUs[index]!.push(spentUs / requests)
     }
   }
 }, Effect.scoped)
