@@ -95,7 +95,7 @@ export const runAttempt = (
   Effect.withFiber<void>((fiber) => {
     const span = beginSpan(fiber, lease)
     const context = Context.add(fiber.context, CurrentAttempt, lease)
-    // A fiber of its own, so nobody else's context changes.
+    // A fiber of its own, so nobody else's context changes. It ends soon after the span does.
     fiber.setContext(span === undefined ? context : Context.add(context, Tracer.ParentSpan, span))
     const log = new AttemptLog((lines) => commands.log(lease, lines), Effect.runForkWith(fiber.context))
     const attempt = work(registration, lease, commands, log)

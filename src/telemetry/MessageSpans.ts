@@ -17,34 +17,36 @@ export interface Message {
   readonly link?: Tracer.AnySpan | undefined
 }
 
-/** A tracer that makes spans of messages by less than any other span needs. */
+/** A tracer that makes spans of messages for less than others cost. */
 export interface MessageTracer extends Tracer.Tracer {
   readonly beginMessage: (message: Message) => MessageSpan
 }
 
 /** One that knows the time by itself. */
 export interface MessageSpan extends Tracer.Span {
-  readonly finish: (exit: Exit.Exit<unknown, unknown>) => void
+  readonly finishMessage: (exit: Exit.Exit<unknown, unknown>) => void
 }
 
 const isMessageTracer = (tracer: Tracer.Tracer): tracer is MessageTracer => "beginMessage" in tracer
-const isMessageSpan = (span: Tracer.Span): span is MessageSpan => "finish" in span
+const isMessageSpan = (span: Tracer.Span): span is MessageSpan => "finishMessage" in span
 
 /** Begins a span, where whoever asks is traced. Whoever begins it must {@link finish} it. */
 export const begin = (fiber: Fiber.Fiber<unknown, unknown>, message: Message): Tracer.Span => {
   const tracer = fiber.cache.tracer ?? Tracer.nativeTracer
-  const span = isMessageTracer(tracer) ? tracer.beginMessage(message) : beginBy(tracer, fiber, message)
-  const annotations = fiber.getRef(References.TracerSpanAnnotations)
-  for (const name in annotations) span.attribute(name, annotations[name])
   const links = fiber.getRef(References.TracerSpanLinks)
+  if (!isMessageTracer(tracer)) return beginBy(tracer, fiber, message, links)
+  const span = tracer.beginMessage(message)
+  annotate(span, fiber.getRef(References.TracerSpanAnnotations))
   if (links.length > 0) span.addLinks(links)
   return span
 }
 
+/** As `Effect.useSpan` begins one. */
 const beginBy = (
   tracer: Tracer.Tracer,
   fiber: Fiber.Fiber<unknown, unknown>,
   message: Message,
+  links: ReadonlyArray<Tracer.SpanLink>,
 ): Tracer.Span => {
   const { link, operation, parent } = message
   const span = tracer.span({
@@ -52,13 +54,18 @@ const beginBy = (
     kind: operation === "send" ? "producer" : "consumer",
     parent: Option.fromUndefinedOr(parent),
     root: parent === undefined,
-    links: link === undefined ? [] : [{ span: link, attributes: {} }],
+    links: link === undefined ? [...links] : [...links, { span: link, attributes: {} }],
     annotations: Context.empty(),
     startTime: fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(),
     sampled: parent?.sampled !== false,
   })
-  for (const [name, value] of Object.entries(messageAttributes(message))) span.attribute(name, value)
+  annotate(span, fiber.getRef(References.TracerSpanAnnotations))
+  annotate(span, messageAttributes(message))
   return span
+}
+
+const annotate = (span: Tracer.Span, attributes: Readonly<Record<string, unknown>>): void => {
+  for (const name in attributes) span.attribute(name, attributes[name])
 }
 
 /** Ends it as what it is about has ended. */
@@ -67,8 +74,8 @@ export const finish = (
   span: Tracer.Span,
   exit: Exit.Exit<unknown, unknown>,
 ): void => {
-  if (isMessageSpan(span)) span.finish(exit)
-  else span.end(fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(), exit)
+  if (isMessageSpan(span)) span.finishMessage(exit)
+  else if (span.status._tag === "Started") span.end(fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(), exit)
 }
 
 /** Ends it as the work does. */

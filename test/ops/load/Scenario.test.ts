@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Request } from "../../../src/ops/load/Requester.ts"
+import { RenderJson } from "../../../src/api/v1/renders/RenderJson.ts"
 import { scenarioOf } from "../../../src/ops/load/Scenario.ts"
 
 const RENDERS_MAX = 4
 const REQUESTS = 5_000
+const ENDED = ["completed", "failed", "cancelled"] as const
+const UNFINISHED = RenderJson.fields.status.literals.filter((status) => !ENDED.some((end) => end === status))
 
 /** A server whose renders are as the test says. */
 const serverOf = (statusOf: (id: string) => string) => {
@@ -25,7 +28,7 @@ const serverOf = (statusOf: (id: string) => string) => {
 }
 
 describe("a mixed load", () => {
-  it.effect.each(["pending", "queued", "rendering"])("has four renders at most that are %s", (status) =>
+  it.effect.each(UNFINISHED)("has four renders at most that are %s", (status) =>
     Effect.gen(function* () {
       const { renders, requester } = serverOf(() => status)
       const next = yield* scenarioOf("mixed-render").prepare(requester)
@@ -34,7 +37,7 @@ describe("a mixed load", () => {
     }),
   )
 
-  it.effect.each(["completed", "failed", "cancelled"])("submits more when it has seen some %s", (status) =>
+  it.effect.each(ENDED)("submits more when it has seen some %s", (status) =>
     Effect.gen(function* () {
       const { renders, requester } = serverOf(() => status)
       const next = yield* scenarioOf("mixed-render").prepare(requester)

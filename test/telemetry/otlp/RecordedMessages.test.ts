@@ -34,7 +34,7 @@ describe("the span of a message", () => {
     Effect.gen(function* () {
       const { beginMessage, taken } = yield* recording
       const queues = Array.from({ length: QUEUES }, (_, n) => `queue-${n}-`)
-      for (const queue of [...queues, ...queues]) beginMessage(message(queue)).finish(Exit.void)
+      for (const queue of [...queues, ...queues]) beginMessage(message(queue)).finishMessage(Exit.void)
       assert.deepStrictEqual(
         taken.map(({ name }) => name),
         [...queues, ...queues].map((queue) => `send ${queue}`),
