@@ -10,13 +10,14 @@ import { drain } from "./drain.ts"
 import { enqueue } from "./enqueue.ts"
 import { http } from "./http.ts"
 import { limits } from "./limits.ts"
+import { percentiles } from "./percentiles.ts"
 import { pickup } from "./pickup.ts"
 import { scale } from "./scale.ts"
 import { runBenchmark } from "./support/Benchmark.ts"
 import { telemetry } from "./telemetry.ts"
 
 const short = { enqueue, drain, pickup, http, auth, limits }
-const benchmarks = { ...short, analytics, scale, compare, telemetry }
+const benchmarks = { ...short, analytics, scale, compare, telemetry, percentiles }
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
 const unknown = names.find((name) => !(name in benchmarks))

@@ -2,7 +2,7 @@
  * Tells the observer what has become of jobs, once it is durable: which were taken in, which attempts have ended and how, and
  * which jobs have. Told from a job as it was before a turn and as it is after, so that a lost process is told as well.
  */
-import type { AttemptOutcome, EndedAttempt, Observer } from "../telemetry/Observer.ts"
+import type { AttemptOutcome, EndedAttempt, JobOrigin, Observer } from "../telemetry/Observer.ts"
 import * as TraceParent from "../telemetry/TraceParent.ts"
 import { isFinished, type JobState } from "./JobState.ts"
 import type { JobTrace } from "./JobTrace.ts"
@@ -24,23 +24,26 @@ export const reportChange = (
   const { before, state } = job
   if (before.status === "absent") observer.tell("enqueued", { queue: state.queue, type: state.type })
   const hasEnded = isFinished(state) && !isFinished(before)
-  if (before.status === "processing" && (state.status !== "processing" || state.attempt !== before.attempt))
-    observer.tell("attempt", endedAttempt(job, hasEnded, span))
+  const hasAttemptEnded =
+    before.status === "processing" && (state.status !== "processing" || state.attempt !== before.attempt)
+  if (hasAttemptEnded) observer.tell("attempt", endedAttempt(job, hasEnded, span))
   if (hasEnded) {
     observer.tell("job", {
       queue: state.queue,
       type: state.type,
       outcome: outcomeOfJob(state)!,
       totalMs: state.finishedAt! - state.enqueuedAt,
+      waiting: hasAttemptEnded ? undefined : { job: job.id, ...originOf(job, undefined) },
     })
   }
 }
 
 const endedAttempt = (
-  { before, id, state, trace }: ChangedJob,
+  job: ChangedJob,
   hasEnded: boolean,
   span: TraceParent.SpanIds | undefined,
 ): EndedAttempt => {
+  const { before, id, state } = job
   const attempt = state.attempts.findLast(({ number }) => number === before.attempt)!
   return {
     job: id,
@@ -52,11 +55,15 @@ const endedAttempt = (
     waitMs: attempt.waitMs,
     processingMs: attempt.endedAt! - attempt.startedAt,
     jobOutcome: hasEnded ? outcomeOfJob(state) : undefined,
-    requestId: trace?.submitted.correlation_id,
-    traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+    ...originOf(job, span),
     spanId: span?.spanId,
   }
 }
+
+const originOf = ({ trace }: ChangedJob, span: TraceParent.SpanIds | undefined): JobOrigin => ({
+  requestId: trace?.submitted.correlation_id,
+  traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+})
 
 const outcomeOf = (
   outcome: "completed" | "failed" | "stalled" | "cancelled",

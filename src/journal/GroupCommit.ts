@@ -351,6 +351,7 @@ export class GroupCommit {
       startedAt: performance.timeOrigin + this.#startedAt,
       durationMs: performance.now() - this.#startedAt,
       sql: undefined,
+      rows: undefined,
       events: recorded.length,
       traces: [...traces],
       parent: undefined,

@@ -22,6 +22,7 @@ export const read = <A>(observer: Observer, body: () => A): A => {
         startedAt: performance.timeOrigin + start,
         durationMs,
         sql: undefined,
+        rows: undefined,
         events: 0,
         traces: [],
         parent: here === undefined ? undefined : (parentSpan(here) ?? undefined),
@@ -31,7 +32,7 @@ export const read = <A>(observer: Observer, body: () => A): A => {
 }
 
 /** Runs a query somewhere else. */
-export const scan = <A, E, R>(
+export const scan = <A extends ReadonlyArray<unknown>, E, R>(
   observer: Observer,
   sql: string,
   query: Effect.Effect<A, E, R>,
@@ -48,6 +49,7 @@ export const scan = <A, E, R>(
           startedAt: performance.timeOrigin + start,
           durationMs: performance.now() - start,
           sql,
+          rows: Exit.isSuccess(exit) ? exit.value.length : undefined,
           events: 0,
           traces: [],
           parent: parentSpan(fiber) ?? undefined,

@@ -24,6 +24,7 @@ import {
   CurrentObserver,
   type DatabaseOperation,
   type EndedAttempt,
+  type EndedJob,
   type FinishedRequest,
   SLOW_QUERY_MS,
 } from "./Observer.ts"
@@ -186,6 +187,24 @@ const summaryOfAttempt = (ended: EndedAttempt, level: LogLevel, at: number): Log
   }
 }
 
+/** A line for a job that has ended while it waited; of others the last attempt says it. */
+const summaryOfWaiting = (
+  { outcome, queue, totalMs, type, waiting }: EndedJob,
+  at: number,
+): LogEntry | undefined => {
+  if (waiting === undefined) return undefined
+  const { job, requestId, traceId } = waiting
+  return {
+    at,
+    kind: new LogKind(
+      outcome === "dead_letter" ? "error" : "info",
+      textOf(`${type} ${outcome} while it waited`),
+    ),
+    context: { requestId, traceId },
+    metadata: { job, queue: textOf(queue), type: textOf(type), jobOutcome: outcome, totalMs },
+  }
+}
+
 /** Commits that fail come one after another while the disk is full: one line says it for all of this time. */
 const FAILURES_INTERVAL_MS = 5_000
 
@@ -265,6 +284,10 @@ export const layer = ({
       yield* observer.on("attempt", (attempt, toldAt) => {
         const level = levelOfAttempt(attempt)
         if (isOn(level)) write(summaryOfAttempt(attempt, level, timeOf(toldAt)))
+      })
+      yield* observer.on("job", (job, toldAt) => {
+        const entry = summaryOfWaiting(job, timeOf(toldAt))
+        if (entry !== undefined && isOn(entry.kind.level)) write(entry)
       })
     }),
   )

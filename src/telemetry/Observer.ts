@@ -72,6 +72,8 @@ export interface EndedJob {
   readonly outcome: JobOutcome
   /** Milliseconds since it was enqueued. */
   readonly totalMs: number
+  /** Which job it is, where no attempt has ended with it: it was cancelled, or has expired, while it waited. */
+  readonly waiting: (JobOrigin & { readonly job: string }) | undefined
 }
 
 /** A job that has been taken in. */
@@ -95,6 +97,8 @@ export interface DatabaseOperation {
   readonly durationMs: number
   /** What was run, where it is one statement: never with its parameters. */
   readonly sql: string | undefined
+  /** What a query has answered; `undefined`: nobody counts them. */
+  readonly rows: number | undefined
   /** Events that a commit has stored. */
   readonly events: number
   /** W3C `traceparent`s of those that a commit was made for, a bounded number. */

@@ -21,6 +21,8 @@ export interface StatementReport {
   readonly sql: string
   readonly count: number
   readonly failures: number
+  /** That it has answered in all. */
+  readonly rows: number
   readonly totalMs: number
   readonly maxMs: number
 }
@@ -40,7 +42,7 @@ export class QueryTimes {
   readonly #statements = new Map<string, Counted<StatementReport>>()
   readonly #slow: Array<SlowOperation> = []
 
-  record({ durationMs, name: operation, ok, sql, startedAt }: DatabaseOperation): void {
+  record({ durationMs, name: operation, ok, rows, sql, startedAt }: DatabaseOperation): void {
     let kind = this.#operations.get(operation)
     if (kind === undefined) {
       kind = { operation, count: 0, failures: 0, times: new LatencyHistogram() }
@@ -49,7 +51,7 @@ export class QueryTimes {
     kind.count++
     kind.times.record(durationMs)
     if (!ok) kind.failures++
-    if (sql !== undefined) this.#recordStatement(sql, durationMs, ok)
+    if (sql !== undefined) this.#recordStatement(sql, durationMs, ok, rows)
     if (durationMs < SLOW_QUERY_MS) return
     if (this.#slow.length === SLOW_MAX) this.#slow.shift()
     this.#slow.push({ operation, sql, startedAt, durationMs })
@@ -69,14 +71,15 @@ export class QueryTimes {
     return this.#slow.toReversed()
   }
 
-  #recordStatement(sql: string, durationMs: number, ok: boolean): void {
+  #recordStatement(sql: string, durationMs: number, ok: boolean, rows = 0): void {
     let statement = this.#statements.get(sql)
     if (statement === undefined) {
       if (this.#statements.size >= STATEMENTS_MAX) return
-      statement = { sql, count: 0, failures: 0, totalMs: 0, maxMs: 0 }
+      statement = { sql, count: 0, failures: 0, rows: 0, totalMs: 0, maxMs: 0 }
       this.#statements.set(sql, statement)
     }
     statement.count++
+    statement.rows += rows
     statement.totalMs += durationMs
     statement.maxMs = Math.max(statement.maxMs, durationMs)
     if (!ok) statement.failures++

@@ -73,6 +73,10 @@ layer(SharedServer.layer(), { excludeTestServices: true })("the performance of a
       assert.isAbove(commits.count, 0)
       assert.strictEqual(commits.failures, 0)
       assert.isNotEmpty(statements)
+      assert.isAbove(
+        statements.reduce((sum, { rows }) => sum + rows, 0),
+        0,
+      )
       for (const { findings, plan, sql } of statements) {
         assert.isNotEmpty(plan, sql)
         assert.notInclude(findings, "full_scan", sql)

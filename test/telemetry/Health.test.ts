@@ -96,6 +96,7 @@ describe("health", () => {
         startedAt: 0,
         durationMs: 1,
         sql: undefined,
+        rows: undefined,
         events: 0,
         traces: [],
         parent: undefined,

@@ -94,6 +94,24 @@ describe("the log of a server", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("has a line for a job that ends while it waits, of which no attempt can tell", () =>
+    Effect.gen(function* () {
+      const { client, process } = yield* startFresh({ LOG_LEVEL: "info" })
+      const job = { type: "system:echo", payload: 1, queue: "videos", delay_ms: 3_600_000 }
+      const headers = { traceparent: `00-${TRACE}-00f067aa0ba902b7-01`, "x-request-id": "mine-2" }
+      const id = (yield* client.post("/v1/jobs", job, headers)).json()["id"]
+      assert.strictEqual((yield* client.post(`/v1/jobs/${String(id)}/cancel`, {})).status, 200)
+      yield* process.end("SIGTERM")
+      const line = linesOf(process).find(
+        ({ message }) => message === "system:echo cancelled while it waited",
+      )!
+      const { totalMs, ...told } = line.metadata!
+      assert.deepStrictEqual([line.level, line.requestId, line.traceId], ["info", "mine-2", TRACE])
+      assert.deepStrictEqual(told, { job: id, queue: "videos", type: "system:echo", jobOutcome: "cancelled" })
+      assert.isAtLeast(Number(totalMs), 0)
+    }).pipe(Effect.scoped),
+  )
+
   it.live("warns of a request that takes more than a second, unless its caller had asked to wait", () =>
     Effect.gen(function* () {
       const { client, process, url } = yield* startFresh({ LOG_LEVEL: "warn" })

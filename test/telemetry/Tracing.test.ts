@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
+import { spawn } from "node:child_process"
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
 import type { RenderJson } from "../../src/api/v1/renders/RenderJson.ts"
 import type { Client, StreamEvent } from "../support/Client.ts"
 import { eventually } from "../support/Eventually.ts"
@@ -18,6 +20,19 @@ const tracingTo = ({ url }: OtlpReceiver) => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: url,
   OTEL_BSP_SCHEDULE_DELAY: "100",
 })
+
+const HASTY_MAIN = fileURLToPath(new URL("../api/HastyMain.ts", import.meta.url))
+
+/** A collector that takes everything, in a process of its own. */
+const collectorProcess = Effect.acquireRelease(
+  Effect.callback<{ readonly url: string; readonly kill: () => void }>((resume) => {
+    const main = fileURLToPath(new URL("../../bench/support/Collector.ts", import.meta.url))
+    const child = spawn(process.execPath, [main], { stdio: ["ignore", "pipe", "inherit"] })
+    const kill = () => void child.kill("SIGKILL")
+    child.stdout.once("data", (said: Buffer) => resume(Effect.succeed({ url: said.toString().trim(), kill })))
+  }),
+  ({ kill }) => Effect.sync(kill),
+)
 
 const isSegment = ({ data, event }: StreamEvent) =>
   event === "JobStepCompleted" &&
@@ -334,6 +349,44 @@ describe("a collector", () => {
         assert.lengthOf(process.stdout.split("traces could not be exported"), 2)
         yield* Scope.close(scope, Exit.void)
       }).pipe(Effect.scoped),
+  )
+
+  it.live(
+    "that is killed shows up in the log, the metrics and the health of a server that goes on",
+    () =>
+      Effect.gen(function* () {
+        const collector = yield* collectorProcess
+        const dataDir = yield* dataFolder
+        const { client, process } = yield* start({
+          dataDir,
+          main: HASTY_MAIN,
+          env: { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: "100" },
+        })
+        const spans = Effect.map(client.get("/metrics"), ({ text }) => {
+          const metrics = samplesOf(text)
+          const lost = sum(metrics, "otel_sdk_exporter_span_exported_total", { error_type: "export_failed" })
+          return { lost, sent: sum(metrics, "otel_sdk_exporter_span_exported_total") - lost }
+        })
+        const tracesAre = Effect.map(client.get("/health"), (answer) => {
+          const { checks } = answer.json<{ readonly checks: ReadonlyArray<Record<string, unknown>> }>()
+          return [answer.status, checks.find(({ name }) => name === "traces")!["status"]]
+        })
+        yield* client.get("/v1/jobs")
+        yield* Effect.repeat(Effect.delay(spans, "50 millis"), { until: ({ sent }) => sent > 0 })
+        assert.strictEqual((yield* spans).lost, 0)
+        assert.deepStrictEqual(yield* tracesAre, [200, "pass"])
+
+        collector.kill()
+        const seen = yield* Effect.repeat(
+          Effect.andThen(client.get("/v1/jobs"), Effect.delay(tracesAre, "250 millis")),
+          { until: ([, status]) => status !== "pass" },
+        )
+        // It serves nevertheless.
+        assert.deepStrictEqual(seen, [200, "fail"])
+        assert.isAbove((yield* spans).lost, 0)
+        assert.include(process.stdout, "traces could not be exported")
+      }).pipe(Effect.scoped),
+    60_000,
   )
 
   it.live("that is not there harms nobody either", () =>

@@ -230,7 +230,7 @@ describe("what is told of", () => {
     Effect.gen(function* () {
       const { firing, observer } = yield* operations()
       const dead = (queue: string) =>
-        observer.tell("job", { queue, type: "test", outcome: "dead_letter", totalMs: 1 })
+        observer.tell("job", { queue, type: "test", outcome: "dead_letter", totalMs: 1, waiting: undefined })
       dead("videos")
       dead(AlertDelivery.ALERT_QUEUE)
       yield* TestClock.adjust("15 seconds")

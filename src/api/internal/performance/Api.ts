@@ -89,6 +89,8 @@ export const QueryAnalysisJson = Schema.Struct({
       sql: Schema.String,
       count: Schema.Int,
       failures: Schema.Int,
+      /** That it has answered in all. */
+      rows: Schema.Int,
       total_ms: Schema.Finite,
       max_ms: Schema.Finite,
       plan: Schema.Array(Schema.String),

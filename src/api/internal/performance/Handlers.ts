@@ -121,9 +121,9 @@ export const PerformanceLive = HttpApiBuilder.group(
             p99_ms: times.percentile(99),
             max_ms: times.max,
           })),
-          statements: statements.map(({ count, failures, maxMs, sql, totalMs }) => {
+          statements: statements.map(({ count, failures, maxMs, rows, sql, totalMs }) => {
             const { findings, steps } = planOf(sql)
-            return { sql, count, failures, total_ms: totalMs, max_ms: maxMs, plan: steps, findings }
+            return { sql, count, failures, rows, total_ms: totalMs, max_ms: maxMs, plan: steps, findings }
           }),
           slow: slow.map(({ durationMs, operation, sql, startedAt }) => ({
             operation,

@@ -1,0 +1,88 @@
+/**
+ * Do the percentiles that a server tells of its routes agree with what its callers have seen?
+ *
+ * The load of `load-test` for a minute; then the server is asked for the same minute. A server cannot see the way through the network,
+ * nor how long its caller takes to read an answer, so its times are shorter by that.
+ */
+import { Effect } from "effect"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { runLoad } from "../src/ops/load/LoadRun.ts"
+import { makeRequester } from "../src/ops/load/Requester.ts"
+import { scenarioOf } from "../src/ops/load/Scenario.ts"
+import { targetOf } from "../src/ops/load/Target.ts"
+import { type Benchmark, runBenchmark } from "./support/Benchmark.ts"
+import { benchFolder } from "./support/BenchFolder.ts"
+import type { Figure } from "./support/Figure.ts"
+import * as ServerProcess from "./support/ServerProcess.ts"
+
+const CONNECTIONS = 64
+const LOAD_MS = 60_000
+const TIMEOUT_MS = 10_000
+/** Of what callers have seen. */
+const AGREES = { from: 0.9, to: 1.1 }
+
+interface RouteTimes {
+  readonly method: string
+  readonly route: string
+  readonly requests: number
+  readonly p50_ms: number
+  readonly p95_ms: number
+  readonly p99_ms: number
+}
+
+/** Names of parameters are written in two ways. */
+const withoutNames = (route: string): string => route.replaceAll(/:\w+|\{\w+\}/g, ":")
+
+export const percentiles: Benchmark<unknown> = {
+  question: "Do a server and its callers agree on how long requests take?",
+  ceiling: "callers",
+  run: Effect.fnUntraced(function* (note) {
+    const dataDir = yield* benchFolder
+    const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
+    const { port } = yield* ServerProcess.start(main, ["serve"], { DATA_DIR: dataDir, PORT: "0" })
+    const key = readFileSync(join(dataDir, "admin.key"), "utf8").trim()
+    const url = `http://127.0.0.1:${port}`
+    const target = yield* targetOf(url, { allowRemote: false })
+    const requester = yield* makeRequester({ target, connections: CONNECTIONS, key, timeoutMs: TIMEOUT_MS })
+    const next = yield* scenarioOf("mixed-render").prepare(requester)
+    const { elapsedMs, record } = yield* runLoad({
+      requester,
+      next,
+      concurrency: CONNECTIONS,
+      durationMs: LOAD_MS,
+    })
+    const { count } = record.service
+    note(
+      `${count.toLocaleString("en")} requests in ${(elapsedMs / 1_000).toFixed(0)} s, ${record.errorCount} failed`,
+    )
+    const routes = yield* Effect.promise(async () => {
+      const headers = { Authorization: `Bearer ${key}` }
+      const answer = await fetch(`${url}/internal/performance/routes?window=1m`, { headers })
+      return ((await answer.json()) as { readonly data: ReadonlyArray<RouteTimes> }).data
+    })
+    return record.endpoints.flatMap(({ endpoint, latency }) => {
+      const ofServer = routes.find(
+        ({ method, route }) => withoutNames(`${method} ${route}`) === withoutNames(endpoint),
+      )
+      if (ofServer === undefined) throw new Error(`the server tells nothing of ${endpoint}`)
+      return (["p50", "p95", "p99"] as const).map((name): Figure => {
+        const figure = ofServer[`${name}_ms`]
+        const ceiling = latency[name]
+        const ratio = figure / ceiling
+        return {
+          name: `${endpoint} ${name}`,
+          unit: "ms",
+          figure,
+          ceiling,
+          ratio,
+          budget: `${AGREES.from} to ${AGREES.to} × callers`,
+          ok: ratio >= AGREES.from && ratio <= AGREES.to,
+        }
+      })
+    })
+  }),
+}
+
+if (import.meta.main) await runBenchmark(percentiles)
