@@ -8,13 +8,11 @@ import { type Duration, Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { runLoad } from "../src/ops/load/LoadRun.ts"
-import { makeRequester } from "../src/ops/load/Requester.ts"
-import { scenarioOf } from "../src/ops/load/Scenario.ts"
-import { targetOf } from "../src/ops/load/Target.ts"
+import type { RouteTimesJson } from "../src/api/internal/performance/Api.ts"
 import { type Benchmark, runBenchmark } from "./support/Benchmark.ts"
 import { benchFolder } from "./support/BenchFolder.ts"
 import type { Figure } from "./support/Figure.ts"
+import * as LoadTest from "./support/LoadTest.ts"
 import * as ServerProcess from "./support/ServerProcess.ts"
 
 const CONNECTIONS = 64
@@ -22,18 +20,10 @@ const LOAD_MS = 60_000
 const WARM_UP_MS = 5_000
 /** The window of a minute has up to half a minute more: the warm-up must not be in it. */
 const FORGOTTEN: Duration.Input = "35 seconds"
-const TIMEOUT_MS = 10_000
 /** Of what callers have seen. */
 const AGREES = { from: 0.9, to: 1.1 }
 
-interface RouteTimes {
-  readonly method: string
-  readonly route: string
-  readonly requests: number
-  readonly p50_ms: number
-  readonly p95_ms: number
-  readonly p99_ms: number
-}
+type RouteTimes = typeof RouteTimesJson.Encoded
 
 /** Names of parameters are written in two ways. */
 const withoutNames = (route: string): string => route.replaceAll(/:\w+|\{\w+\}/g, ":")
@@ -46,21 +36,19 @@ export const percentiles: Benchmark<unknown> = {
     const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
     const { port } = yield* ServerProcess.start(main, ["serve"], { DATA_DIR: dataDir, PORT: "0" })
     const key = readFileSync(join(dataDir, "admin.key"), "utf8").trim()
-    const url = `http://127.0.0.1:${port}`
-    const target = yield* targetOf(url, { allowRemote: false })
-    const requester = yield* makeRequester({ target, connections: CONNECTIONS, key, timeoutMs: TIMEOUT_MS })
-    const next = yield* scenarioOf("mixed-render").prepare(requester)
-    const plan = { requester, next, concurrency: CONNECTIONS }
-    yield* runLoad({ ...plan, durationMs: WARM_UP_MS })
+    const load = yield* LoadTest.open("mixed-render", { connections: CONNECTIONS, key, port })
+    yield* load(WARM_UP_MS)
     yield* Effect.sleep(FORGOTTEN)
-    const { elapsedMs, record } = yield* runLoad({ ...plan, durationMs: LOAD_MS })
+    const { elapsedMs, record } = yield* load(LOAD_MS)
     const { count } = record.service
     note(
       `${count.toLocaleString("en")} requests in ${(elapsedMs / 1_000).toFixed(0)} s, ${record.errorCount} failed`,
     )
     const routes = yield* Effect.promise(async () => {
       const headers = { Authorization: `Bearer ${key}` }
-      const answer = await fetch(`${url}/internal/performance/routes?window=1m`, { headers })
+      const answer = await fetch(`http://127.0.0.1:${port}/internal/performance/routes?window=1m`, {
+        headers,
+      })
       return ((await answer.json()) as { readonly data: ReadonlyArray<RouteTimes> }).data
     })
     return record.endpoints.flatMap(({ endpoint, latency }) => {

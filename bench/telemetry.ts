@@ -5,21 +5,18 @@
  * and two that export traces as well, of every tenth request and of each. They take turns in one run. What counts is how many
  * requests a server answers in a second; with the load and the collector on the same two cores, what the collector takes counts as
  * well. The processor time of the server alone is said beside it. The budget is that of a mixed load, once of `load-test`, drawn at
- * random and with renders in it, and once of requests by which hardly anything is done; beside it stand the dearest of these and the cheapest, to
- * which a line of log and a span add the most.
+ * random and with renders in it, and once of requests by which hardly anything is done; beside it stand the dearest of these and the
+ * cheapest, to which a line of log and a span add the most.
  */
 import { type Duration, Effect, type Scope } from "effect"
 import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { runLoad } from "../src/ops/load/LoadRun.ts"
-import { makeRequester } from "../src/ops/load/Requester.ts"
-import { type ScenarioName, scenarioOf } from "../src/ops/load/Scenario.ts"
-import { targetOf } from "../src/ops/load/Target.ts"
 import { type Benchmark, runBenchmark } from "./support/Benchmark.ts"
 import { benchFolder } from "./support/BenchFolder.ts"
 import { shareOfCeiling } from "./support/Figure.ts"
 import * as HttpLoad from "./support/HttpLoad.ts"
+import * as LoadTest from "./support/LoadTest.ts"
 import { median, rounds } from "./support/Rounds.ts"
 import * as ServerProcess from "./support/ServerProcess.ts"
 
@@ -34,11 +31,9 @@ const LOAD_CONNECTIONS = 16
 const SPANS_LEAVE: Duration.Input = "20 millis"
 /** For the renders that a load has not waited for. */
 const RENDERS_END: Duration.Input = "1 second"
-/** A request of the load. */
-const TIMEOUT_MS = 10_000
 /**
- * Of a caller who wants to be traced: warm-up requests of our own have it, so that what makes spans is compiled where a tenth of the requests
- * have any, as it is on a server that has run for a while.
+ * Of a caller who wants to be traced: warm-up requests of our own have it, so that what makes spans is compiled where a tenth of the
+ * requests have any, as it is on a server that has run for a while.
  */
 const TRACED = { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" }
 /** Full telemetry costs less than a tenth of throughput. */
@@ -97,21 +92,16 @@ const asking =
       }),
     )
 
-/** That of `load-test`. */
-const loading = (scenario: ScenarioName): Discipline["open"] =>
-  Effect.fnUntraced(function* ({ key, port }: Server) {
-    const target = yield* targetOf(`http://127.0.0.1:${port}`, { allowRemote: false })
-    const options = { target, connections: LOAD_CONNECTIONS, key, timeoutMs: TIMEOUT_MS }
-    const requester = yield* makeRequester(options)
-    const next = yield* scenarioOf(scenario).prepare(requester)
-    const plan = { requester, next, concurrency: LOAD_CONNECTIONS, durationMs: LOAD_MS }
-    return Effect.fnUntraced(function* () {
-      const { elapsedMs, record } = yield* runLoad(plan)
+/** The mixed load of `load-test`. */
+const loading: Discipline["open"] = ({ key, port }) =>
+  Effect.map(LoadTest.open("mixed-render", { connections: LOAD_CONNECTIONS, key, port }), (load) =>
+    Effect.fnUntraced(function* () {
+      const { elapsedMs, record } = yield* load(LOAD_MS)
       if (record.errorCount > 0)
         return yield* Effect.die(`${record.errorCount} requests of the load have failed`)
       return { requests: record.service.count, ms: elapsedMs }
-    })
-  })
+    }),
+  )
 
 const DISCIPLINES: ReadonlyArray<Discipline> = [
   {
@@ -121,9 +111,9 @@ const DISCIPLINES: ReadonlyArray<Discipline> = [
       ["list", 0.1 * REQUESTS],
       ["look", 0.5 * REQUESTS],
     ]),
-    // It needs many: what V8's own threads take, compiling above all, was 25 to 33 µs a request after 15,000 requests, and 11 to 15
-    // after 60,000 (measured). This is about servers that have run for a while.
     pause: SPANS_LEAVE,
+    // Many: what V8's own threads take, compiling above all, was 25 to 33 µs a request after 15,000 requests, and 11 to 15 after
+    // 60,000 (measured). This is about servers that have run for a while.
     warmUpRounds: 60,
     rounds: 9,
     // A server is compiled anew each time that it starts, and can be a tenth quicker or slower than another that is the same: three
@@ -151,8 +141,8 @@ const DISCIPLINES: ReadonlyArray<Discipline> = [
   },
   {
     name: "the load of `load-test --scenario mixed-render`",
-    // The last: after it, a server is slower at all else.
-    open: loading("mixed-render"),
+    // The last: the others are measured on servers that have drawn nothing.
+    open: loading,
     pause: RENDERS_END,
     warmUpRounds: 2,
     rounds: 5,

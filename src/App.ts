@@ -39,6 +39,7 @@ import * as RateLimits from "./http/rate-limits/RateLimits.ts"
 import * as Server from "./http/Server.ts"
 import * as TrustedProxies from "./http/TrustedProxies.ts"
 import { CurrentAttempt } from "./jobs/Attempt.ts"
+import { originOf } from "./jobs/JobTrace.ts"
 import { Queue } from "./jobs/Queue.ts"
 import * as Scheduler from "./jobs/schedules/Scheduler.ts"
 import { AsyncProjector } from "./journal/AsyncProjector.ts"
@@ -56,7 +57,6 @@ import * as Metrics from "./telemetry/Metrics.ts"
 import { PerformanceMonitor } from "./telemetry/PerformanceMonitor.ts"
 import * as Observer from "./telemetry/Observer.ts"
 import * as Tracing from "./telemetry/Tracing.ts"
-import * as TraceParent from "./telemetry/TraceParent.ts"
 
 /** What this program is called in logs and traces. */
 const SERVICE = "renderowl"
@@ -126,8 +126,7 @@ const logContextOf = (fiber: Fiber.Fiber<unknown, unknown>): LogContext | undefi
   if (lease === undefined) return fiber.getRef(CurrentRequest)
   const { attempt, id, span, state, trace } = lease
   return {
-    requestId: trace?.submitted.correlation_id,
-    traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+    ...originOf(trace, span),
     spanId: span?.spanId,
     fields: { job: id, queue: state.queue, type: state.type, attempt },
   }

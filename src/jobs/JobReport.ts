@@ -2,10 +2,10 @@
  * Tells the observer what has become of jobs, once it is durable: which were taken in, which attempts have ended and how, and
  * which jobs have. Told from a job as it was before a turn and as it is after, so that a lost process is told as well.
  */
-import type { AttemptOutcome, EndedAttempt, JobOrigin, Observer } from "../telemetry/Observer.ts"
-import * as TraceParent from "../telemetry/TraceParent.ts"
+import type { AttemptOutcome, EndedAttempt, Observer } from "../telemetry/Observer.ts"
+import type * as TraceParent from "../telemetry/TraceParent.ts"
 import { isFinished, type JobState } from "./JobState.ts"
-import type { JobTrace } from "./JobTrace.ts"
+import { type JobTrace, originOf } from "./JobTrace.ts"
 
 /** A job of a turn. */
 interface ChangedJob {
@@ -33,17 +33,16 @@ export const reportChange = (
       type: state.type,
       outcome: outcomeOfJob(state)!,
       totalMs: state.finishedAt! - state.enqueuedAt,
-      waiting: hasAttemptEnded ? undefined : { job: job.id, ...originOf(job, undefined) },
+      waiting: hasAttemptEnded ? undefined : { job: job.id, ...originOf(job.trace, undefined) },
     })
   }
 }
 
 const endedAttempt = (
-  job: ChangedJob,
+  { before, id, state, trace }: ChangedJob,
   hasEnded: boolean,
   span: TraceParent.SpanIds | undefined,
 ): EndedAttempt => {
-  const { before, id, state } = job
   const attempt = state.attempts.findLast(({ number }) => number === before.attempt)!
   return {
     job: id,
@@ -55,15 +54,10 @@ const endedAttempt = (
     waitMs: attempt.waitMs,
     processingMs: attempt.endedAt! - attempt.startedAt,
     jobOutcome: hasEnded ? outcomeOfJob(state) : undefined,
-    ...originOf(job, span),
+    ...originOf(trace, span),
     spanId: span?.spanId,
   }
 }
-
-const originOf = ({ trace }: ChangedJob, span: TraceParent.SpanIds | undefined): JobOrigin => ({
-  requestId: trace?.submitted.correlation_id,
-  traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
-})
 
 const outcomeOf = (
   outcome: "completed" | "failed" | "stalled" | "cancelled",

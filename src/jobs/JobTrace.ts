@@ -3,6 +3,7 @@
  * last attempt. It travels with the job from process to process; nobody decides on it.
  */
 import type { EventMetadata } from "../journal/Journal.ts"
+import type { JobOrigin } from "../telemetry/Observer.ts"
 import * as TraceParent from "../telemetry/TraceParent.ts"
 import type { JobEvent } from "./JobEvents.ts"
 
@@ -24,6 +25,12 @@ export const traceAfter = (
   if (_tag !== "JobAttemptFailed" && _tag !== "JobStalled") return trace
   return { submitted: trace?.submitted ?? {}, lastAttempt: metadata.traceparent ?? trace?.lastAttempt }
 }
+
+/** What requests and logs know it by. `span`: of its attempt, if that has one. */
+export const originOf = (trace: JobTrace | undefined, span: TraceParent.SpanIds | undefined): JobOrigin => ({
+  requestId: trace?.submitted.correlation_id,
+  traceId: (span ?? TraceParent.parse(trace?.submitted.traceparent))?.traceId,
+})
 
 /** What the journal is told of the span of an attempt. */
 export const metadataOf = (span: TraceParent.SpanIds | undefined): EventMetadata | undefined =>

@@ -41,7 +41,7 @@ export const begin = (fiber: Fiber.Fiber<unknown, unknown>, message: Message): T
   return span
 }
 
-/** As `Effect.useSpan` begins one. */
+/** By a tracer that knows nothing of messages, with what the fiber has to say of its spans. */
 const beginBy = (
   tracer: Tracer.Tracer,
   fiber: Fiber.Fiber<unknown, unknown>,

@@ -3,20 +3,13 @@ import { Effect, Exit, Layer, Option, Schema, Tracer } from "effect"
 import * as Job from "../../src/jobs/Job.ts"
 import { Queue } from "../../src/jobs/Queue.ts"
 import { Journal } from "../../src/journal/Journal.ts"
+import { recordingTracer } from "../support/RecordingTracer.ts"
 import { advance, settle } from "../support/Turns.ts"
 import { enqueued } from "./JobHistories.ts"
 import { ended, numbered, Numbered, queueWith, running, START, statusOf, store } from "./QueueFixture.ts"
 
-/** A tracer as somebody else has it, and the spans that it was asked for. */
 const recording = () => {
-  const spans: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = Tracer.nativeTracer.span(options)
-      spans.push(span)
-      return span
-    },
-  })
+  const { spans, tracer } = recordingTracer()
   const named = (name: string) => spans.filter((span) => span.name === name)
   return { layer: Layer.succeed(Tracer.Tracer, tracer), named }
 }

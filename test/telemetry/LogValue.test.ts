@@ -33,7 +33,7 @@ describe("text that is written down", () => {
     assert.include(scrub(text), "<redacted>")
   })
 
-  it("has none of them in it, wherever they begin and whatever they touch", () => {
+  it("has them replaced as by a pattern for each, wherever they begin and whatever they touch", () => {
     const pieces = [
       "eyJ",
       "abcdef",

@@ -69,11 +69,11 @@ describe("a video that is joined", () => {
   it.effect.skipIf(!existsSync(FULL))("says so where there is no room for it", () =>
     Effect.gen(function* () {
       const { files } = yield* segments
-      const join = Effect.tryPromise({
+      const joining = Effect.tryPromise({
         try: () => joinSegments({ plan, segments: files, path: FULL, signal }),
         catch: (error) => error as NodeJS.ErrnoException,
       })
-      const { code, syscall } = yield* Effect.flip(join)
+      const { code, syscall } = yield* Effect.flip(joining)
       assert.deepStrictEqual([code, syscall], ["ENOSPC", "write"])
     }),
   )

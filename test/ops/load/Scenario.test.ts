@@ -9,40 +9,26 @@ const REQUESTS = 5_000
 const ENDED = ["completed", "failed", "cancelled"] as const
 const UNFINISHED = RenderJson.fields.status.literals.filter((status) => !ENDED.some((end) => end === status))
 
-/** A server whose renders are as the test says. */
-const serverOf = (statusOf: (id: string) => string) => {
-  const renders: Array<string> = []
-  const answer = ({ endpoint, onAnswer, path }: Request) => {
+/** Renders that a load has submitted to a server which says of each that it is in this state. */
+const rendersWhile = Effect.fnUntraced(function* (status: string) {
+  let renders = 0
+  const send = ({ endpoint, onAnswer }: Request) => {
     if (endpoint === "POST /v1/projects") onAnswer?.(JSON.stringify({ id: "prj_1" }))
-    if (endpoint === "POST /v1/projects/{id}/renders") {
-      renders.push(`rnd_${renders.length}`)
-      onAnswer?.(JSON.stringify({ id: renders.at(-1) }))
-    }
-    if (endpoint === "GET /v1/renders/{id}") {
-      const id = path.slice("/v1/renders/".length)
-      onAnswer?.(JSON.stringify({ id, status: statusOf(id) }))
-    }
+    if (endpoint === "POST /v1/projects/{id}/renders") onAnswer?.(JSON.stringify({ id: `rnd_${renders++}` }))
+    if (endpoint === "GET /v1/renders/{id}") onAnswer?.(JSON.stringify({ status }))
     return Promise.resolve({ outcome: undefined, askedAt: 0, sentAt: 0, answeredAt: 0 })
   }
-  return { renders, requester: { send: answer } }
-}
+  const next = yield* scenarioOf("mixed-render").prepare({ send })
+  for (let i = 0; i < REQUESTS; i++) void send(next())
+  return renders
+})
 
 describe("a mixed load", () => {
   it.effect.each(UNFINISHED)("has four renders at most that are %s", (status) =>
-    Effect.gen(function* () {
-      const { renders, requester } = serverOf(() => status)
-      const next = yield* scenarioOf("mixed-render").prepare(requester)
-      for (let i = 0; i < REQUESTS; i++) void requester.send(next())
-      assert.strictEqual(renders.length, RENDERS_MAX)
-    }),
+    Effect.map(rendersWhile(status), (renders) => assert.strictEqual(renders, RENDERS_MAX)),
   )
 
   it.effect.each(ENDED)("submits more when it has seen some %s", (status) =>
-    Effect.gen(function* () {
-      const { renders, requester } = serverOf(() => status)
-      const next = yield* scenarioOf("mixed-render").prepare(requester)
-      for (let i = 0; i < REQUESTS; i++) void requester.send(next())
-      assert.isAbove(renders.length, RENDERS_MAX)
-    }),
+    Effect.map(rendersWhile(status), (renders) => assert.isAbove(renders, RENDERS_MAX)),
   )
 })

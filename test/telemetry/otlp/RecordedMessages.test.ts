@@ -5,6 +5,7 @@ import type { EndedSpan } from "../../../src/telemetry/otlp/EndedSpan.ts"
 import { messageSpans } from "../../../src/telemetry/otlp/RecordedMessages.ts"
 import { newSpanId, newTraceId } from "../../../src/telemetry/otlp/RecordedSpan.ts"
 import { SpanClock } from "../../../src/telemetry/otlp/SpanClock.ts"
+import { recordingTracer } from "../../support/RecordingTracer.ts"
 
 const QUEUES = 2_500
 
@@ -68,14 +69,7 @@ describe("the span of a message", () => {
 
   it.effect("is made by the tracer of its fiber, whoever has provided it", () =>
     Effect.gen(function* () {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = Tracer.nativeTracer.span(options)
-          spans.push(span)
-          return span
-        },
-      })
+      const { spans, tracer } = recordingTracer()
       yield* Effect.withTracer(within("videos", Effect.void), tracer)
       const [{ attributes, kind, name, status }] = spans as [Tracer.Span]
       assert.deepStrictEqual([name, kind, status._tag], ["send videos", "producer", "Ended"])
